@@ -1,0 +1,3 @@
+demo test check docs:
+	python3 dev.py $@
+.PHONY: demo test check docs

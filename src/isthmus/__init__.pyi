@@ -1,0 +1,15 @@
+from . import damage as damage
+from . import data as data
+from . import likelihoods as likelihoods
+from . import networks as networks
+from . import priors as priors
+from . import tasks as tasks
+from . import thresholds as thresholds
+from . import training as training
+from . import variants as variants
+from .autoencoder import Autoencoder as Autoencoder
+from .loading import load as load
+from .tasks import AnomalyDetector as AnomalyDetector
+from .training import Training as Training
+
+__version__: str

@@ -1,0 +1,308 @@
+"""Autoencoder: the scikit-learn face of the picture."""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, Self, cast
+
+import numpy as np
+import torch
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from isthmus import doctor, fitting
+from isthmus.data.base import Data, Samples
+from isthmus.errors import DataError, DoctorWarning
+from isthmus.estimator import Estimator
+from isthmus.likelihoods.base import Likelihood
+from isthmus.module import AutoencoderModule, Variants, resolve_network
+from isthmus.networks.base import Network
+from isthmus.part import from_json, to_json
+from isthmus.saving import Packed, check_shapes, put, take
+from isthmus.storage import tensor_text, text_tensor
+from isthmus.training import Batch, History, Training, train
+from isthmus.training.applying import Array, apply
+from isthmus.training.devices import resolve_device
+from isthmus.training.progress import ProgressBar
+
+
+class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
+    """Learns a short code for each sample, and the way back.
+
+        corrupt → encoder → bottleneck → decoder → likelihood
+
+    A reduction like PCA, without PCA's straight lines: `transform` gives codes, `inverse_transform` samples,
+    `reconstruct` both ways at once. Data may be arrays, sparse matrices, data frames with words and gaps, or files.
+
+    Parameters
+    ----------
+    n_components : how many numbers a code has; "auto" takes as many as principal components explain 90 % of the
+        variance, at most half the columns, and says so in the log.
+    variant : idea or ideas added to the plain autoencoder: names, Variant objects, or a list of them.
+    network : layers: a name, a Network object, a pair (encoder, decoder) of torch modules, or "auto" by data type.
+    likelihood : law of the output: a name, a Likelihood object, a function (output, target) -> one number per element,
+        or "auto" by the kind of the data.
+    data_type : a name, a Data object, or "auto", which asks each type whether it accepts the data.
+    training : a Training object, or "auto".
+    precision : of training: "auto" and "float32", or "float64". Outside training float64 data are always computed in
+        float64, float32 data in float32.
+    device : "auto" (a GPU where there is one), "cpu", "cuda", ...
+    random_state : an int for the same result every time (same machine, threads and versions).
+    verbose : True shows progress, False nothing, None shows it in a terminal or notebook when training takes a while.
+
+    Attributes
+    ----------
+    module_ : the trained torch module; encoder_, decoder_ : its halves, sharing the weights.
+    data_ : the data type with the schema it learned; history_ : every term of the loss, epoch by epoch.
+    doctor_ : list of findings; n_components_ : numbers in a code; n_features_in_ : columns seen in fit.
+
+    Raises
+    ------
+    SettingError, DataError, TrainingError : in one sentence each, when fitting.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from isthmus import Autoencoder
+    >>> X = load_iris().data
+    >>> model = Autoencoder(n_components=2, random_state=0).fit(X)
+    >>> model.transform(X).shape, model.reconstruct(X).shape
+    ((150, 2), (150, 4))
+    """
+
+    module_: AutoencoderModule
+    data_: Data
+    history_: History
+
+    def __init__(
+        self,
+        n_components: int | Literal["auto"] = "auto",
+        *,
+        variant: Variants = (),
+        network: str | Network | tuple[nn.Module, nn.Module] | nn.Module = "auto",
+        likelihood: str | Likelihood | Callable[[Tensor, Tensor], Tensor] = "auto",
+        data_type: str | Data = "auto",
+        training: str | Training = "auto",
+        precision: str = "auto",
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | None = None,
+    ):
+        self.n_components = n_components
+        self.variant = variant
+        self.network = network
+        self.likelihood = likelihood
+        self.data_type = data_type
+        self.training = training
+        self.precision = precision
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # -- learning
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train on X. y is ignored, as pipelines expect."""
+        return self.fit_rows(X)
+
+    def fit_rows(self, X: Any, rows: Sequence[int] | np.ndarray | None = None, target: Any = None) -> Self:
+        """Train on some rows of X (None: all), against `target` where clean counterparts are given."""
+        data = fitting.data_type(self.data_type, X, type(self).__name__).fit(X)
+        samples = data.open(X)
+        counterparts = None if target is None else data.open(target)
+        if counterparts is not None and len(counterparts) != len(samples):
+            raise DataError(
+                f"X has {len(samples)} samples and its counterparts {len(counterparts)}; give one for each."
+            )
+        chosen = np.arange(len(samples)) if rows is None else np.asarray(rows)
+        dtype = fitting.number_type(self.precision)
+
+        def batches(index: np.ndarray) -> Batch:
+            batch = data.batch(samples, chosen[index], dtype)
+            if counterparts is None:
+                return batch
+            return Batch(batch.x, batch.weight, data.batch(counterparts, chosen[index], dtype).x)
+
+        self.data_ = data
+        self._train(batches, len(chosen))
+        return self
+
+    def _train(self, batches: Callable[[np.ndarray], Batch], n_rows: int) -> None:
+        settings = fitting.training_settings(self.training)
+        some = batches(fitting.some_rows(n_rows))
+        self.n_components_ = self._code_size(some)
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        device = resolve_device(self.device)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            module = self._build(self.n_components_).to(device, fitting.number_type(self.precision))
+        before = self._say(doctor.before_training(self.data_, some, module, n_rows))
+        bar = ProgressBar(self.verbose)
+        self.history_ = train(module, batches, n_rows, settings, seed=seed, watchers=[bar])
+        self.module_ = module
+        self.doctor_ = before + self._say(doctor.after_training(module, some, self.history_))
+        self.code_mean_, self.code_covariance_ = fitting.code_density(module, some)
+
+    def _say(self, findings: list[doctor.Finding]) -> list[doctor.Finding]:
+        for finding in findings:
+            warnings.warn(str(finding), DoctorWarning, stacklevel=5)
+        return findings
+
+    def _code_size(self, some: Batch) -> int:
+        if isinstance(self.network, nn.Module):
+            with torch.inference_mode():
+                return int(self.network.encode(some.x[:2]).flatten(1).shape[1])  # type: ignore[operator]
+        fixed = self._network().code_size(self.data_.spec) if self.n_components == "auto" else None
+        return fitting.code_size(self.n_components, some.x, self.data_.spec) if fixed is None else fixed
+
+    def _network(self) -> Network:
+        return resolve_network(self.data_.network() if self.network == "auto" else self.network)  # type: ignore[arg-type]
+
+    def _build(self, n_components: int) -> AutoencoderModule:
+        if isinstance(self.network, nn.Module):
+            return copy.deepcopy(cast(AutoencoderModule, self.network))  # a whole module of the user's own
+        likelihood = self.data_.likelihood() if self.likelihood == "auto" else self.likelihood
+        return AutoencoderModule(self.data_.spec, n_components, self._network(), likelihood, self.variant)
+
+    # -- using what was learned
+
+    @property
+    def encoder_(self) -> nn.Module:
+        """The trained encoder as a torch module of its own: samples to codes; it shares the weights."""
+        check_is_fitted(self)
+        return fitting.Half(self.module_, lambda module, x: module.encode(x))
+
+    @property
+    def decoder_(self) -> nn.Module:
+        """The trained decoder as a torch module of its own: codes to expected samples; it shares the weights."""
+        check_is_fitted(self)
+        return fitting.Half(self.module_, lambda module, code: module.decode(code).mean)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_components_
+
+    def _learned_data(self) -> Data | None:
+        return self.data_ if "module_" in vars(self) else None
+
+    def transform(self, X: Any) -> Array:
+        """The code of each sample, shape (n_samples, n_components_)."""
+        return self._read(X, lambda module, batch: module.encode(batch.x, batch.weight).flatten(1))[0]
+
+    def reconstruct(self, X: Any) -> Any:
+        """What comes out for each sample: the same type of data as went in."""
+        means, samples = self._read(X, lambda m, batch: m.decode(m.encode(batch.x, batch.weight), batch.weight).mean)
+        return self.data_.from_tensor(torch.from_numpy(means), samples.container)
+
+    def inverse_transform(self, X: Any) -> Any:
+        """The samples that codes of shape (n_samples, n_components_) stand for, as the type of data fitted on."""
+        check_is_fitted(self)
+        codes = np.asarray(X)
+        codes = codes if codes.dtype in (np.float32, np.float64) else codes.astype(np.float64)
+        if codes.ndim != 2 or codes.shape[1] != self.n_components_:
+            raise DataError(f"codes have shape {codes.shape}; this model's are (n_samples, {self.n_components_}).")
+        module = self.as_type(torch.from_numpy(codes[:1]).dtype)
+        batches = lambda rows: Batch(torch.from_numpy(codes[rows]))  # noqa: E731
+        means = apply(module, batches, len(codes), lambda batch: module.decode(batch.x).mean)
+        return self.data_.from_tensor(torch.from_numpy(means))
+
+    def score_samples(self, X: Any) -> Array:
+        """The log-likelihood of each sample given its code, minus the code's rate, in nats: higher is more usual."""
+        return self._read(X, lambda m, b: m.reconstruct(b.x, b.weight).log_weights.mean(0))[0]
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """The mean of `score_samples`; what GridSearchCV maximises."""
+        return float(np.mean(self.score_samples(X)))
+
+    def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Any:
+        """New samples, of the type of data fitted on.
+
+        Codes are drawn from the prior where a variant has one, else from a normal law fitted on the training codes.
+        """
+        check_is_fitted(self)
+        random = check_random_state(self.random_state if random_state is None else random_state)
+        generator = torch.Generator().manual_seed(int(random.randint(2**31)))
+        module = self.as_type(torch.float64, "cpu")
+        with torch.inference_mode():
+            codes = module.draw_codes((n_samples, self.n_components_), generator)
+            if codes is None:
+                codes = fitting.draw_normal(n_samples, self.code_mean_, self.code_covariance_, generator)
+            return self.data_.from_tensor(module.decode(codes).draw(generator))
+
+    def summary(self) -> str:
+        """The layers with their shapes and parameters, as text."""
+        check_is_fitted(self)
+        return self.module_.summary()
+
+    def as_type(self, dtype: torch.dtype, device: str | None = None) -> AutoencoderModule:
+        """The trained module, in a copy where it must change its number type or device."""
+        parameter = next(self.module_.parameters())
+        if parameter.dtype == dtype and device in (None, parameter.device.type):
+            return self.module_
+        return copy.deepcopy(self.module_).to(device or parameter.device, dtype)
+
+    def _read(self, X: Any, read: Callable[[AutoencoderModule, Batch], Tensor]) -> tuple[Array, Samples]:
+        """Something of every sample's pass, and the samples."""
+        check_is_fitted(self)
+        samples = self.data_.open(X)
+        dtype = torch.float32 if getattr(X, "dtype", None) == np.float32 else torch.float64
+        module = self.as_type(dtype)
+        batches = lambda rows: self.data_.batch(samples, rows, dtype)  # noqa: E731
+        return apply(module, batches, len(samples), lambda batch: read(module, batch)), samples
+
+    def read(self, X: Any, read: Callable[[AutoencoderModule, Batch], Tensor]) -> Array:
+        """What `read(module, batch)` gives for every sample: how tasks look into the pass."""
+        return self._read(X, read)[0]
+
+    def count(self, X: Any) -> int:
+        """How many samples X holds."""
+        return len(fitting.data_type(self.data_type, X, type(self).__name__).fit(X).open(X))
+
+    # -- scikit-learn and files
+
+    def set_params(self, **params: Any) -> Self:
+        """Change settings; `variant__weight` reaches into a part, which may be given by its name."""
+        for name in params:
+            first, deeper, _ = name.partition("__")
+            if deeper and isinstance(value := getattr(self, first, None), str):
+                setattr(self, first, fitting.part_behind(first, value))
+        super().set_params(**params)
+        return self
+
+    def _pack(self) -> Packed:
+        schema, data_tensors = self.data_.state()
+        fitted = {
+            "data": to_json(self.data_),
+            "schema": schema,
+            "n_components": self.n_components_,
+            "history": self.history_.outline(),
+            "doctor": [finding.to_json() for finding in self.doctor_],
+        }
+        tensors = put(dict(self.module_.state_dict()), "module") | put(data_tensors, "data")
+        tensors["history"] = text_tensor([json.dumps(self.history_.to_json())])
+        tensors["codes.mean"] = torch.from_numpy(self.code_mean_)
+        tensors["codes.covariance"] = torch.from_numpy(self.code_covariance_)
+        return fitted, tensors
+
+    def _unpack(self, fitted: dict[str, Any], tensors: dict[str, Tensor], parts: Iterable[object]) -> None:
+        self.data_ = from_json(fitted["data"], parts)
+        self.data_.restore(fitted["schema"], take(tensors, "data"))
+        self.data_.owner = type(self).__name__
+        self.n_components_ = fitted["n_components"]
+        weights = take(tensors, "module")
+        with torch.device("meta"):
+            check_shapes(self._build(self.n_components_).state_dict(), weights)
+        with torch.random.fork_rng(devices=[]):
+            module = self._build(self.n_components_)
+        kind = next((value.dtype for value in weights.values() if value.is_floating_point()), torch.float32)
+        module.to(resolve_device(self.device), kind).load_state_dict(weights)
+        self.module_ = module.eval()
+        self.history_ = History.from_json(json.loads(tensor_text(tensors["history"])[0]))
+        self.doctor_ = [doctor.Finding(**finding) for finding in fitted["doctor"]]
+        self.code_mean_ = tensors["codes.mean"].numpy()
+        self.code_covariance_ = tensors["codes.covariance"].numpy()

@@ -1,0 +1,66 @@
+"""Raw data as people have them, small: what data types and estimators are tried on."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+N_ROWS = 60
+
+
+def array(n_rows: int = N_ROWS) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Numbers with something to learn in them, and a few absent."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(n_rows, 2)) @ random.normal(size=(2, 5)) + 0.3 * random.normal(size=(n_rows, 5))
+    x[random.random(x.shape) < 0.05] = np.nan
+    return x
+
+
+def frame(n_rows: int = N_ROWS) -> pl.DataFrame:
+    """Numbers, words and yes/no answers with gaps."""
+    random = np.random.default_rng(1)
+    height = random.normal(170, 10, n_rows)
+    colour = np.where(height > 170, "red", np.where(random.random(n_rows) < 0.5, "green", "blue"))
+    columns = {
+        "height": pl.Series(height),
+        "weight": pl.Series(0.9 * height - 90 + random.normal(0, 5, n_rows)),
+        "colour": pl.Series(colour, dtype=pl.String),
+        "member": pl.Series(random.random(n_rows) < 0.3),
+    }
+    gap = pl.Series(random.random((n_rows, 4)) < 0.05)
+    return pl.DataFrame(columns).with_columns(
+        pl.when(pl.lit(pl.Series([row[i] for row in gap.to_list()]))).then(None).otherwise(pl.col(name)).alias(name)
+        for i, name in enumerate(columns)
+    )
+
+
+def containers() -> list[Any]:
+    """The same kinds of data in every container that is installed here."""
+    found: list[Any] = [array(), array().astype(np.float32), frame()]
+    if importlib.util.find_spec("pandas") is not None and importlib.util.find_spec("pyarrow") is not None:
+        found.append(frame().to_pandas())
+        found.append(frame().to_arrow())
+    return found
+
+
+def name_of(X: Any) -> str:
+    """What kind of data this is, for a message."""
+    return f"{type(X).__module__.partition('.')[0]} {type(X).__name__}"
+
+
+def copied(X: Any) -> Any:
+    """A copy that does not share memory; pyarrow tables cannot be changed."""
+    return X.copy() if hasattr(X, "copy") else X.clone() if hasattr(X, "clone") else X
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two answers are equal to the last bit; absent values equal each other."""
+    if type(first) is not type(second):
+        return False
+    if isinstance(first, np.ndarray):
+        nan = first.dtype.kind == "f"
+        return first.dtype == second.dtype and bool(np.array_equal(first, second, equal_nan=nan))
+    return bool(first.equals(second)) if hasattr(first, "equals") else bool(first == second)

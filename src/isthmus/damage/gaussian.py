@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from isthmus.damage.base import Damage
+from isthmus.part import Limit
+from isthmus.spec import SampleSpec
+
+
+class Gaussian(Damage):
+    """Normal noise added to every element.
+
+    Parameters
+    ----------
+    sigma : standard deviation of the noise, in the units of the scaled data (1 = one standard deviation of a column
+        under the default scaling of tables).
+
+    >>> import torch
+    >>> from isthmus.spec import SampleSpec
+    >>> x, generator = torch.zeros(2, 3), torch.Generator().manual_seed(0)
+    >>> Gaussian(sigma=0.1)(x, SampleSpec((3,)), generator).abs().max() < 1
+    tensor(True)
+    """
+
+    limits = {"sigma": Limit(0)}
+
+    def __init__(self, sigma: float = 0.3):
+        self.sigma = sigma
+
+    def __call__(self, x: Tensor, spec: SampleSpec, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        return x + self.sigma * noise
+
+    def neutral(self) -> Self:
+        return type(self)(sigma=0.0)

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from isthmus.damage.base import Damage, pick_columns
+from isthmus.part import Limit
+from isthmus.spec import SampleSpec
+
+
+class Masking(Damage):
+    """Cells set to zero at random, as in the stacked denoising autoencoder (Vincent et al. 2010, JMLR 11:3371).
+
+    Parameters
+    ----------
+    share : share of the cells that are set to zero, between 0 and 1.
+
+    >>> import torch
+    >>> from isthmus.spec import SampleSpec
+    >>> x, generator = torch.ones(100, 10), torch.Generator().manual_seed(0)
+    >>> 0.7 < Masking(share=0.25)(x, SampleSpec((10,)), generator).mean() < 0.8
+    tensor(True)
+    """
+
+    limits = {"share": Limit(0, 1)}
+
+    def __init__(self, share: float = 0.25):
+        self.share = share
+
+    def __call__(self, x: Tensor, spec: SampleSpec, generator: torch.Generator) -> Tensor:
+        return x.masked_fill(pick_columns(x, spec, self.share, generator), 0.0)
+
+    def neutral(self) -> Self:
+        return type(self)(share=0.0)

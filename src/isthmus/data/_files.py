@@ -1,0 +1,177 @@
+"""Tables in files: CSV and TSV (also gzipped), Parquet, NDJSON, and "-" for what comes through a pipe."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import sys
+import zlib
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import polars as pl
+
+from isthmus.atomic import replace_file, shown
+from isthmus.data import _csv, _ndjson
+from isthmus.data._frames import ALL_SUFFIXES, Frame, default_names, first_line, open_table
+from isthmus.data._giveback import Restored, give_back
+from isthmus.data._numbers import dense
+from isthmus.data.base import ColumnFacts
+from isthmus.errors import DataError
+
+GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
+
+
+def read(path: Any, keep_text: frozenset[str] = frozenset()) -> pl.DataFrame:
+    """The table in a file, or on standard input where the path is "-".
+
+    Parameters
+    ----------
+    path : the file; its ending says what it is, and on standard input its first bytes do.
+    keep_text : columns of a CSV or NDJSON file that stay text even where they spell numbers.
+    """
+    name = "standard input" if str(path) == "-" else shown(path)
+    data = _bytes(path, name)
+    ending = "" if str(path) == "-" else _ending(path, name)
+    if data.startswith(GZIP) or ending.endswith(".gz"):
+        data = _unzipped(data, name)
+    kind = ending.removesuffix(".gz") or _guess(data)
+    if not data:
+        raise DataError(f"{name} is empty; it must hold a table.")
+    if kind == ".parquet":
+        return _parquet(data, name)
+    if kind in (".csv", ".tsv"):
+        return _csv.parse(data, name, keep_text)
+    return _ndjson.parse(data, name, keep_text)
+
+
+def _ending(path: Any, name: str) -> str:
+    lower = str(os.fspath(path)).lower()
+    ending = next((suffix for suffix in sorted(ALL_SUFFIXES, key=len, reverse=True) if lower.endswith(suffix)), None)
+    if ending is None:
+        raise DataError(f"{name} has an ending that is no table's; known are {', '.join(ALL_SUFFIXES)}.")
+    return ending
+
+
+def _bytes(path: Any, name: str) -> bytes:
+    if str(path) == "-":
+        return sys.stdin.buffer.read()
+    if os.path.isdir(path):
+        raise DataError(f"{name} is a directory; give the file inside it that holds the table.")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise DataError(f"{name} is no plain file; give a file, or - for standard input.")
+    _ending(path, name)
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError as error:
+        raise DataError(f"{name} does not exist; check the path.") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{name} cannot be opened: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def _unzipped(data: bytes, name: str) -> bytes:
+    """The bytes inside, given up as soon as they turn out to be no text."""
+    if not data.startswith(GZIP):
+        raise DataError(f"{name} ends in .gz but is no gzip file; rename it, or compress it again.")
+    pieces = []
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            while piece := file.read(2**22):
+                if b"\0" in piece:
+                    raise DataError(f"{name} holds NUL bytes; what is compressed in it is no text table.")
+                pieces.append(piece)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{name} is a damaged gzip file ({first_line(error)}); compress it again.") from error
+    return b"".join(pieces)
+
+
+def _guess(data: bytes) -> str:
+    """What a stream without a name holds, by its first bytes."""
+    if data.startswith(PARQUET):
+        return ".parquet"
+    return ".ndjson" if data.lstrip()[:1] in (b"{", b"[") else ".csv"
+
+
+def _parquet(data: bytes, name: str) -> pl.DataFrame:
+    problem: BaseException
+    try:
+        if len(data) < 12 or not data.startswith(PARQUET) or not data.endswith(PARQUET):
+            raise DataError(f"{name} is no Parquet file, or its end is missing; write it anew.")
+        frame = pl.read_parquet(io.BytesIO(data))
+        if not frame.height or not frame.width:
+            raise DataError(f"{name} has {frame.height} rows and {frame.width} columns; it needs at least one of each.")
+        return frame
+    except DataError:
+        raise
+    except Exception as error:
+        problem = error
+    except BaseException as error:  # the reader's panics are no Exception
+        if type(error).__name__ != "PanicException":
+            raise
+        problem = error
+    raise DataError(f"{name} is a damaged Parquet file: {first_line(problem)}.") from problem
+
+
+# ---- writing -------------------------------------------------------------------------------------------------------
+
+
+def write(X: Any, path: Any) -> None:
+    """A table to a file of the kind that the ending says, all of it or none."""
+    if str(path) == "-":
+        raise DataError("the path is -, which only commands write to; give a file such as table.csv.")
+    frame = as_polars(X)
+    name = shown(path)
+    ending = _ending(path, name)
+    data = _encoded(frame, ending.removesuffix(".gz"), name)
+    if ending.endswith(".gz"):
+        data = gzip.compress(data, compresslevel=6, mtime=0)
+    replace_file(path, [data])
+
+
+def _encoded(frame: pl.DataFrame, kind: str, name: str) -> bytes:
+    file = io.BytesIO()
+    try:
+        if kind == ".parquet":
+            frame.write_parquet(file)
+        elif kind in (".csv", ".tsv"):
+            frame.write_csv(file, separator="\t" if kind == ".tsv" else ",")
+        else:
+            frame.write_ndjson(file)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{name} cannot hold this table ({first_line(error)}); write it as .parquet.") from error
+    return file.getvalue()
+
+
+def as_polars(X: Any) -> pl.DataFrame:
+    """Any table as a polars frame."""
+    if isinstance(X, pl.LazyFrame):
+        return X.collect()
+    if isinstance(X, pl.DataFrame):
+        return X
+    table = open_table(X, "Tables")
+    if not isinstance(table, Frame):
+        columns = [np.ascontiguousarray(values) for values in dense(table).T]
+        return pl.DataFrame(dict(zip(default_names(len(columns)), columns, strict=True)), nan_to_null=True)
+    return pl.DataFrame([_polars_series(table, place, name) for place, name in enumerate(table.names)])
+
+
+def _polars_series(table: Frame, place: int, name: str) -> pl.Series:
+    cells = table.cells(place)
+    column = table.columns[place]
+    if cells.nature == "nested":
+        return pl.Series(name, column.to_list() if isinstance(column, nw.Series) else column, strict=False)
+    missing = cells.missing()
+    if cells.nature == "number":
+        whole = "Int" in cells.dtype and not missing.any()
+        return pl.Series(name, np.ascontiguousarray(cells.values), nan_to_null=not whole)
+    if cells.nature == "text":
+        return pl.Series(name, cells.values, dtype=pl.String)
+    if cells.nature == "empty":
+        return pl.Series(name, [None] * len(table))
+    facts = ColumnFacts(name, "boolean" if cells.nature == "boolean" else "date", cells.dtype)
+    values = np.where(missing, 0.0, cells.values)
+    series: pl.Series = give_back([Restored(facts, values)], len(values), "polars", False, False)[name]
+    return series.set(pl.Series(missing), None)

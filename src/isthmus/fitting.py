@@ -1,0 +1,117 @@
+"""What fitting decides before and after the training loop: data type, number type, code size, density of codes."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from isthmus.data.base import Data
+from isthmus.errors import SettingError
+from isthmus.metrics import variance_curve
+from isthmus.module import AutoencoderModule
+from isthmus.part import Part, find, known, resolve
+from isthmus.spec import SampleSpec
+from isthmus.training import Batch, Training
+
+log = logging.getLogger("isthmus")
+SHOWN = 4096  # rows that the choice of a size, the doctor and the density of codes look at
+
+
+def data_type(wanted: str | Data, X: Any, owner: str) -> Data:
+    """A fresh data type for X: the one asked for, or the first that accepts it."""
+    if wanted != "auto":
+        data = copy.deepcopy(resolve("data", wanted, Data))
+    else:
+        classes: list[Any] = [find("data", name) for name in known("data")]
+        # where no type recognises its own, tables say in a sentence what they read
+        data = cast(Data, next((cls for cls in classes if cls.accepts(X)), find("data", "tables"))())
+    data.owner = owner
+    return data
+
+
+def number_type(precision: str) -> torch.dtype:
+    """The torch type to train in."""
+    kinds = {"auto": torch.float32, "float32": torch.float32, "float64": torch.float64}
+    if precision not in kinds:
+        raise SettingError(f"precision is {precision!r}; it must be one of {', '.join(kinds)}.")
+    return kinds[precision]
+
+
+def training_settings(given: object) -> Training:
+    """The Training object, or the defaults for "auto"."""
+    settings = Training() if isinstance(given, str) and given == "auto" else given
+    if not isinstance(settings, Training):
+        raise SettingError(f"training is {given!r}; it must be 'auto' or a Training object.")
+    settings.check()
+    return settings
+
+
+def part_behind(argument: str, name: str) -> object:
+    """The part that a name stands for, so that its settings can be reached; other values stay as they are."""
+    kinds = {"variant": "variants", "network": "networks", "likelihood": "likelihoods"}
+    if argument == "training" and name == "auto":
+        return Training()
+    if argument not in kinds:
+        return name
+    automatic = {"network": "dense", "likelihood": "normal"}
+    return resolve(kinds[argument], automatic.get(argument, name) if name == "auto" else name, Part)
+
+
+def some_rows(n_rows: int) -> npt.NDArray[np.int64]:
+    """All rows, or evenly spread ones where there are many."""
+    return np.unique(np.linspace(0, n_rows - 1, min(n_rows, SHOWN)).astype(np.int64))
+
+
+def code_size(wanted: int | str, x: Tensor, spec: SampleSpec) -> int:
+    """How many numbers a code gets; "auto" goes by the principal components of some samples.
+
+    The limit is half the columns, not half the elements: a category is one column, however many levels it has.
+    """
+    if isinstance(wanted, str) and wanted == "auto":
+        width = spec.size // spec.n_channels * spec.n_columns
+        enough = 1 + int((variance_curve(x) < 0.9).sum()) if len(x) > 1 else 1
+        size = max(1, min(enough, (width + 1) // 2))
+        why = "principal components explain 90 % of the variance" if size == enough else "half the columns"
+        log.info("n_components='auto' chose %d of %d: %s", size, width, why)
+        return size
+    if not isinstance(wanted, (int, np.integer)) or isinstance(wanted, bool) or wanted < 1:
+        raise SettingError(f"n_components is {wanted!r}; it must be a whole number of at least 1, or 'auto'.")
+    return int(wanted)
+
+
+def code_density(module: AutoencoderModule, some: Batch) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean and covariance of codes: where to draw new ones when there is no prior."""
+    device = next(module.parameters()).device
+    weight = None if some.weight is None else some.weight.to(device)
+    with torch.inference_mode():
+        codes = module.encode(some.x.to(device), weight).flatten(1).double().cpu()
+    return codes.mean(0).numpy(), torch.atleast_2d(torch.cov(codes.T, correction=0)).numpy()
+
+
+def draw_normal(
+    n_samples: int, mean: npt.NDArray[np.float64], covariance: npt.NDArray[np.float64], generator: torch.Generator
+) -> Tensor:
+    """Draws from a normal law whose covariance may be singular, (n_samples, n_components)."""
+    values, vectors = torch.linalg.eigh(torch.from_numpy(covariance))
+    noise = torch.randn((n_samples, len(mean)), generator=generator, dtype=torch.float64)
+    codes: Tensor = torch.from_numpy(mean) + (noise * values.clamp_min(0).sqrt()) @ vectors.mT
+    return codes
+
+
+class Half(nn.Module):
+    """One direction of a module, sharing its weights."""
+
+    def __init__(self, module: AutoencoderModule, way: Callable[[AutoencoderModule, Tensor], Tensor]):
+        super().__init__()
+        self.module = module
+        self.way = way
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.way(self.module, x)

@@ -1,0 +1,2 @@
+from .custom import Custom as Custom
+from .dense import Dense as Dense

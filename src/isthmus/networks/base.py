@@ -1,0 +1,54 @@
+"""Network: which layers. Builds a module with an encoder and a decoder.
+
+Axes: B samples of a batch, *spec.shape one sample; features are (B, ..., n_features), codes (B, ..., n_components).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from isthmus.part import Part
+from isthmus.spec import SampleSpec
+
+
+class EncoderDecoder(nn.Module):
+    """What a network builds.
+
+    `encoder(x, weight=None, activations=None)` gives features and appends the output of each of its layers to
+    `activations` where a list is given; `decoder(code, weight=None, previous=None)` gives the likelihood's raw numbers.
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+    #: How many axes one code has: 1 for a vector, 3 for a grid of codes.
+    code_axes: int = 1
+
+    def stages(self) -> list[tuple[nn.Module, nn.Module]]:
+        """Pairs (encoder layer, the decoder layer that undoes it) from the outside in, for greedy pre-training."""
+        return []
+
+
+class Network(Part):
+    """Settings of a network; `build` makes its module."""
+
+    kind: ClassVar[str] = "networks"
+    #: The decoder sees more than the code (a U-Net): encode, generate and compress make no sense.
+    skips: ClassVar[bool] = False
+    #: The decoder makes a sample step by step, from what it made before.
+    autoregressive: ClassVar[bool] = False
+
+    @abstractmethod
+    def build(self, spec: SampleSpec, n_features: int, n_components: int, n_parameters: int) -> EncoderDecoder:
+        """A module from samples of this spec to features, and from codes to `n_parameters` along the channel axis."""
+
+    def code_size(self, spec: SampleSpec) -> int | None:
+        """How many numbers a code must have, where the network leaves no choice."""
+        return None
+
+
+def mask_absent(x: Tensor, weight: Tensor | None) -> Tensor:
+    """The sample with its absent values at zero, so that whatever stood there cannot leak into the code."""
+    return x if weight is None else x.masked_fill(weight <= 0, 0.0)  # a product would keep NaN

@@ -1,0 +1,1 @@
+from .standard_normal import StandardNormal as StandardNormal

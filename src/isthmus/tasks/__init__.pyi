@@ -1,0 +1,1 @@
+from .detect import AnomalyDetector as AnomalyDetector

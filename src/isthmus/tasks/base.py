@@ -1,0 +1,78 @@
+"""Task: one way of reading the pass. A task owns an autoencoder, fits it, and answers with its verbs."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from sklearn.base import BaseEstimator, clone
+from torch import Tensor
+
+from isthmus.autoencoder import Autoencoder
+from isthmus.data.base import Data
+from isthmus.estimator import Estimator
+from isthmus.saving import Packed, put, settings_from_json, settings_to_json, take
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a task says about data, for the ways in: a table with one row per sample, and the lines worth reading.
+
+    `table` holds plain columns (a polars data frame), `headline` is one sentence, `highlights` are the few rows that a
+    person should look at, as a polars data frame of words and numbers.
+    """
+
+    table: Any
+    headline: str
+    highlights: Any
+
+
+class Task(Estimator):
+    """Base of all tasks. `autoencoder=None` takes the task's tuned default."""
+
+    #: The methods that answer, the first one first; interfaces read this tuple.
+    verbs: ClassVar[tuple[str, ...]] = ()
+    autoencoder: Autoencoder | None
+    autoencoder_: Autoencoder
+
+    @abstractmethod
+    def answer(self, X: Any) -> Answer:
+        """What the command line, the server and the page show for new data."""
+
+    def _default(self) -> Autoencoder:
+        """The autoencoder to take when none was given."""
+        return Autoencoder()
+
+    def _fresh(self) -> Autoencoder:
+        """An unfitted copy of the autoencoder to train."""
+        return self._default() if self.autoencoder is None else clone(self.autoencoder)
+
+    def _learned(self) -> Packed:
+        """What the task itself learned, as plain JSON and tensors."""
+        return {}, {}
+
+    def _relearn(self, learned: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        """The inverse of `_learned`."""
+
+    def _pack(self) -> Packed:
+        fitted, tensors = self.autoencoder_._pack()
+        settings = settings_to_json(self.autoencoder_)
+        own, own_tensors = self._learned()
+        document = {"autoencoder": fitted, "settings": settings, "own": own}
+        return document, put(tensors, "autoencoder") | put(own_tensors, "own")
+
+    def _unpack(self, fitted: dict[str, Any], tensors: dict[str, Tensor], parts: Iterable[object]) -> None:
+        settings = settings_from_json(fitted["settings"], _no_estimator, parts)
+        self.autoencoder_ = Autoencoder(**settings)
+        self.autoencoder_._unpack(fitted["autoencoder"], take(tensors, "autoencoder"), parts)
+        self.autoencoder_.data_.owner = type(self).__name__
+        self._relearn(fitted["own"], take(tensors, "own"))
+
+    def _learned_data(self) -> Data | None:
+        return self.autoencoder_._learned_data() if "autoencoder_" in vars(self) else None
+
+
+def _no_estimator(name: str) -> type[BaseEstimator]:
+    raise AssertionError(f"an autoencoder's settings hold no estimator, and this one holds {name!r}")

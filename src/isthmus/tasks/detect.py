@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+from sklearn.base import OutlierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from isthmus.autoencoder import Autoencoder
+from isthmus.errors import DataError, SettingError
+from isthmus.module import AutoencoderModule
+from isthmus.part import resolve
+from isthmus.saving import Packed
+from isthmus.tasks.base import Answer, Task
+from isthmus.thresholds.base import Threshold
+from isthmus.thresholds.quantile import Quantile
+from isthmus.training import Batch
+from isthmus.training.applying import Array, apply
+
+
+class AnomalyDetector(OutlierMixin, Task):
+    """Finds the odd rows, and says why.
+
+        corrupt → encoder → bottleneck → decoder → likelihood → DISTORTION, and where it is large
+
+    An autoencoder learns what usual rows look like; a row that it cannot give back is odd. The score is the distortion
+    in nats. Train on rows that are mostly usual.
+
+    Parameters
+    ----------
+    autoencoder : the autoencoder to train, in a copy; None takes one with defaults.
+    contamination : share of the training rows to call odd, above 0 and at most 0.5 (scikit-learn's meaning).
+    threshold : another rule for the cut: quantile, deviation, fixed, conformal, or a Threshold object; None goes by
+        contamination. `Conformal(0.05)` promises a false-alarm rate, on rows it keeps out of training.
+    random_state : an int for the same result every time; None leaves it to the autoencoder.
+
+    Attributes
+    ----------
+    autoencoder_ : the trained autoencoder; threshold_ : the score above which a row is odd, in nats;
+    decision_scores_ : scores of the training rows; offset_ : minus the threshold, as in scikit-learn.
+
+    Raises
+    ------
+    SettingError : for a contamination outside (0, 0.5].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isthmus import AnomalyDetector
+    >>> X = np.random.default_rng(0).normal(size=(300, 1)) @ np.ones((1, 4))
+    >>> X[7] = [3.0, -3.0, 3.0, -3.0]
+    >>> detector = AnomalyDetector(contamination=0.01, random_state=0).fit(X)
+    >>> int(np.argmin(detector.score_samples(X)))
+    7
+    """
+
+    verbs = ("predict", "explain")
+
+    def __init__(
+        self,
+        autoencoder: Autoencoder | None = None,
+        *,
+        contamination: float = 0.1,
+        threshold: str | Threshold | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ):
+        self.autoencoder = autoencoder
+        self.contamination = contamination
+        self.threshold = threshold
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train on X and set the cut. y is ignored."""
+        rule = self._rule()
+        model = self._fresh()
+        if self.random_state is not None:
+            model.set_params(random_state=self.random_state)
+        training, calibration = self._parts(X, rule, model)
+        self.autoencoder_ = model.fit_rows(X, training)
+        self.autoencoder_.data_.owner = type(self).__name__
+        self.decision_scores_ = -self.score_samples(X)
+        self.threshold_ = rule.cut(self.decision_scores_ if calibration is None else self.decision_scores_[calibration])
+        self.offset_ = -self.threshold_
+        return self
+
+    def _rule(self) -> Threshold:
+        if not isinstance(self.contamination, (int, float)) or not 0 < self.contamination <= 0.5:
+            raise SettingError(f"contamination is {self.contamination!r}; it must be a share above 0 and at most 0.5.")
+        if self.threshold is None:
+            return Quantile(self.contamination)
+        return resolve("thresholds", self.threshold, Threshold)
+
+    def _parts(self, X: Any, rule: Threshold, model: Autoencoder) -> tuple[Any, Any]:
+        """Rows to train on and rows to set the cut on; None, None for all rows in both."""
+        if not rule.calibration:
+            return None, None
+        n_samples = model.count(X)
+        order = check_random_state(model.random_state).permutation(n_samples)
+        n_calibration = round(rule.calibration * n_samples)
+        if not 0 < n_calibration < n_samples:
+            raise DataError(f"{rule!r} keeps {n_calibration} of {n_samples} rows out of training; give more rows.")
+        return np.sort(order[n_calibration:]), np.sort(order[:n_calibration])
+
+    def score_samples(self, X: Any) -> Array:
+        """Minus the distortion of each row, in nats, shape (n_samples,): lower is odder."""
+        check_is_fitted(self)
+        return -self.autoencoder_.read(X, lambda module, batch: _distortion(module, batch.x, batch.weight))
+
+    def decision_function(self, X: Any) -> Array:
+        """The score above the cut, shape (n_samples,): negative for odd rows."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> npt.NDArray[np.int64]:
+        """-1 for odd rows and 1 for usual ones, shape (n_samples,)."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def explain(self, X: Any) -> Array:
+        """Each cell's share of its row's score, in nats, shape (n_samples, n_columns).
+
+        A cell's share is the drop in score when the cell alone takes the value that the model expects there. Absent
+        cells have none. The columns are `reason_columns_`.
+        """
+        check_is_fitted(self)
+        return self.autoencoder_.read(X, lambda module, batch: _shares(module, batch.x, batch.weight))
+
+    @property
+    def reason_columns_(self) -> list[str]:
+        """The names of the columns that `explain` speaks of."""
+        check_is_fitted(self)
+        spec, data = self.autoencoder_.data_.spec, self.autoencoder_.data_
+        return [column.name for column in spec.columns] or list(data.feature_names)
+
+    def answer(self, X: Any, n_reasons: int = 3, n_rows: int = 20) -> Answer:
+        """Scores of all rows, and the oddest with their reasons in words.
+
+        Parameters
+        ----------
+        X : the data.
+        n_reasons : how many cells to name for each row, at least 1.
+        n_rows : how many rows to show at most, at least 1.
+        """
+        for name, value in (("n_reasons", n_reasons), ("n_rows", n_rows)):
+            if value < 1:
+                raise SettingError(f"{name} is {value}; it must be a whole number of at least 1.")
+        scores = -self.score_samples(X)
+        odd = scores > self.threshold_
+        table = pl.DataFrame({"row": np.arange(len(scores)), "score": scores, "odd": odd})
+        oddest = np.argsort(-scores, kind="stable")[: min(n_rows, max(5, int(odd.sum())))]
+        reasons = self.reasons(X, oddest, n_reasons)
+        highlights = table[oddest.tolist()].with_columns(pl.Series("why", reasons, dtype=pl.String))
+        headline = f"{int(odd.sum())} of {len(scores)} rows are odd (score above {self.threshold_:.4g})."
+        return Answer(table, headline, highlights)
+
+    def reasons(self, X: Any, rows: npt.NDArray[np.int64], n_reasons: int = 3) -> list[str]:
+        """In words, the cells that make these rows odd: what stands there and what was expected."""
+        check_is_fitted(self)
+        data = self.autoencoder_.data_
+        samples = data.open(X)
+        module = self.autoencoder_.as_type(torch.float64)
+
+        def batches(index: npt.NDArray[np.int64]) -> Batch:
+            return data.batch(samples, np.asarray(rows)[index], torch.float64)
+
+        shares = apply(module, batches, len(rows), lambda batch: _shares(module, batch.x, batch.weight))
+        expected = torch.from_numpy(
+            apply(module, batches, len(rows), lambda batch: module.decode(module.encode(batch.x, batch.weight)).point)
+        )
+        given = batches(np.arange(len(rows))).x
+        return [self._reason(shares[i], given[i], expected[i], n_reasons) for i in range(len(rows))]
+
+    def _reason(self, shares: Array, given: Tensor, expected: Tensor, n_reasons: int) -> str:
+        describe, names = self.autoencoder_.data_.describe, self.reason_columns_
+        largest = [
+            int(i) for i in np.argsort(-shares, kind="stable")[:n_reasons] if shares[i] > 0.05 * shares.max() > 0
+        ]
+        return "; ".join(
+            f"{names[i]} = {describe(i, given)} (expected {describe(i, expected)}, +{shares[i]:.1f})" for i in largest
+        )
+
+    def _learned(self) -> Packed:
+        return {"threshold": self.threshold_}, {"scores": torch.from_numpy(self.decision_scores_)}
+
+    def _relearn(self, learned: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        self.threshold_ = float(learned["threshold"])
+        self.offset_ = -self.threshold_
+        self.decision_scores_ = tensors["scores"].numpy()
+
+
+def _distortion(module: AutoencoderModule, x: Tensor, weight: Tensor | None) -> Tensor:
+    distortion = module.reconstruct(x, weight).distortion
+    assert distortion is not None
+    return distortion.mean(0)
+
+
+def _shares(module: AutoencoderModule, x: Tensor, weight: Tensor | None) -> Tensor:
+    """The drop in distortion when one cell at a time takes its expected value, (B, n_columns)."""
+    spec = module.spec
+    score = _distortion(module, x, weight)
+    expected = module.decode(module.encode(x, weight), weight).point
+    drops = []
+    for column in range(spec.n_columns):
+        one = torch.zeros(spec.n_columns, device=x.device).index_fill_(0, torch.tensor(column, device=x.device), 1.0)
+        shape = [1] * x.ndim
+        shape[spec.axis] = spec.n_channels
+        cell = one[spec.column_of.to(x.device)].view(shape) > 0
+        drop = score - _distortion(module, torch.where(cell, expected, x), weight)
+        present = cell.expand_as(x) if weight is None else cell & (weight > 0)
+        drops.append(torch.where(present.flatten(1).any(1), drop, 0.0))
+    return torch.stack(drops, 1)

@@ -1,0 +1,16 @@
+from .batch import Batch as Batch
+from .checkpoint import Checkpoint as Checkpoint
+from .history import Epoch as Epoch
+from .history import History as History
+from .loop import train as train
+from .optimizers import SGD as SGD
+from .optimizers import Adam as Adam
+from .optimizers import AdamW as AdamW
+from .optimizers import RMSprop as RMSprop
+from .schedules import Constant as Constant
+from .schedules import Cosine as Cosine
+from .schedules import Exponential as Exponential
+from .schedules import Plateau as Plateau
+from .schedules import Step as Step
+from .settings import Training as Training
+from .watch import EpochReport as EpochReport

@@ -1,0 +1,44 @@
+"""Applying a trained module to many samples: in chunks, without gradients, into one result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from isthmus.training.batch import Batch
+
+CHUNK = 1024
+
+Array = npt.NDArray[np.floating[Any]]
+
+
+@torch.inference_mode()
+def apply(
+    module: nn.Module,
+    batches: Callable[[npt.NDArray[np.int64]], Batch],
+    n_samples: int,
+    read: Callable[[Batch], Tensor],
+) -> Array:
+    """What `read` gives for every sample, (n_samples, ...); a chunk of rows at a time, on the module's device.
+
+    >>> import torch
+    >>> x = torch.arange(6.0).reshape(3, 2)
+    >>> module = nn.Linear(2, 1)
+    >>> apply(module, lambda rows: Batch(x[torch.as_tensor(rows)]), 3, lambda batch: batch.x.sum(1))
+    array([1., 5., 9.], dtype=float32)
+    """
+    device = next(module.parameters()).device
+    result: Array | None = None
+    for start in range(0, n_samples, CHUNK):
+        rows = np.arange(start, min(start + CHUNK, n_samples))
+        piece = read(batches(rows).to(device)).cpu().numpy()
+        if result is None:
+            result = np.empty((n_samples, *piece.shape[1:]), dtype=piece.dtype)
+        result[rows[0] : rows[-1] + 1] = piece
+    assert result is not None, "there is always at least one sample"
+    return result

@@ -1,0 +1,76 @@
+"""Which device a module runs on, and the random numbers that its layers draw there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+from isthmus.errors import SettingError
+
+
+def resolve_device(name: str | torch.device) -> torch.device:
+    """`"auto"` is a GPU where there is one; anything else is torch's own name.
+
+    >>> resolve_device("cpu")
+    device(type='cpu')
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SettingError(f"device is {name!r}; it must be 'auto', 'cpu', 'cuda' or 'cuda:1' and the like.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SettingError(f"device is {str(name)!r}, but torch sees no GPU here; use device='auto' or 'cpu'.")
+    return device
+
+
+@contextlib.contextmanager
+def own_randomness(device: torch.device) -> Iterator[None]:
+    """Afterwards torch's global random numbers stand where they stood before.
+
+    >>> before = torch.get_rng_state()
+    >>> with own_randomness(torch.device("cpu")):
+    ...     reseed(torch.device("cpu"), 0)
+    ...     draw = torch.rand(3)
+    >>> torch.equal(torch.get_rng_state(), before)
+    True
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
+
+
+#: Weights times rows of one step below which a second thread costs more than it brings.
+SMALL_STEP = 3e7
+
+
+@contextlib.contextmanager
+def fitting_threads(n_weights: int, n_rows: int) -> Iterator[None]:
+    """Small steps run on one thread, whatever else the machine does; afterwards torch has as many as before.
+
+    The rule is fixed, so that the same seed gives the same weights.
+
+    >>> before = torch.get_num_threads()
+    >>> with fitting_threads(n_weights=1000, n_rows=256):
+    ...     torch.get_num_threads()
+    1
+    >>> torch.get_num_threads() == before
+    True
+    """
+    before = torch.get_num_threads()
+    if n_weights * n_rows < SMALL_STEP:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def reseed(device: torch.device, seed: int) -> None:
+    """Seed torch's global random numbers on the CPU and on this device, and on no other."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)

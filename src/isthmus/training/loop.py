@@ -1,0 +1,317 @@
+"""The one training loop.
+
+A run is a small state machine: everything that decides what comes next stands in `_Run`, and `checkpoint` writes all
+of it down, so that a stopped run goes on bit for bit.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from isthmus.errors import SettingError, TrainingError, TrainingWarning
+from isthmus.module import AutoencoderModule
+from isthmus.storage import Stored
+from isthmus.training.batch import Batch
+from isthmus.training.checkpoint import fingerprint
+from isthmus.training.devices import fitting_threads, own_randomness, reseed
+from isthmus.training.history import Epoch, History
+from isthmus.training.interrupts import Interrupts
+from isthmus.training.rows import Rows, cuts, shuffled, split
+from isthmus.training.schedules import Position
+from isthmus.training.settings import Training, optimizers_of
+from isthmus.training.state import RunState
+from isthmus.training.watch import EpochReport, Watcher
+
+Batches = Callable[[Rows], Batch]
+
+
+def train(
+    module: nn.Module,
+    batches: Batches,
+    n_samples: int,
+    training: Training | None = None,
+    *,
+    seed: int = 0,
+    watchers: Sequence[Watcher] = (),
+) -> History:
+    """Train a module in place and say what happened.
+
+    Parameters
+    ----------
+    module : an `AutoencoderModule`, or any module with its `loss`; its parameters say device and dtype.
+    batches : gives the rows asked for as a `Batch`.
+    n_samples : how many rows there are.
+    training : the settings; None for the defaults.
+    seed : decides the split, the order and all randomness of the passes.
+    watchers : told of every step and epoch.
+
+    Raises
+    ------
+    SettingError : for a setting out of range, or a module without a parameter that may change.
+    TrainingError : when the loss is not finite and there are no better weights to go back to (in the first epoch, or
+        when nothing is held out), or a checkpoint belongs to another run.
+
+    >>> import torch
+    >>> from isthmus.module import AutoencoderModule
+    >>> from isthmus.spec import SampleSpec
+    >>> x = torch.randn(64, 1) @ torch.ones(1, 4)
+    >>> module = AutoencoderModule(SampleSpec((4,)), n_components=1)
+    >>> history = train(module, lambda rows: Batch(x[torch.as_tensor(rows)]), 64, Training(max_epochs=5))
+    >>> history["loss"][-1] < history["loss"][0]
+    True
+    """
+    training = Training() if training is None else training
+    training.check()
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise SettingError("there is nothing to train: the module has no parameter with requires_grad=True.")
+    run = _Run(module, batches, n_samples, training, seed, watchers)
+    try:
+        n_weights = sum(parameter.numel() for parameter in module.parameters())
+        # layers such as dropout draw from torch's global generator
+        with own_randomness(run.device), fitting_threads(n_weights, run.size):
+            run.go()
+    finally:
+        for watcher in watchers:
+            watcher.close()
+    return run.state.history
+
+
+class _Run:
+    def __init__(
+        self,
+        module: nn.Module,
+        batches: Batches,
+        n_samples: int,
+        training: Training,
+        seed: int,
+        watchers: Sequence[Watcher],
+    ):
+        self.module, self.batches, self.n_samples, self.training = module, batches, n_samples, training
+        self.seed, self.watchers, self.fingerprint = seed, watchers, ""
+        self.device = next(module.parameters()).device
+        self.rows, self.held_out = split(n_samples, training.validation, seed)
+        self.size = training.rows_per_step(len(self.rows))
+        self.steps_per_epoch = len(cuts(len(self.rows), self.size)) - 1
+        self.max_epochs = training.epochs(self.steps_per_epoch)
+        self.schedule = training.resolved_schedule()
+        self.checkpoint = training.resolved_checkpoint()
+        self.state = RunState(module, optimizers_of(module, training), torch.Generator(self.device).manual_seed(seed))
+        self.recent: list[Tensor] = []  # losses since the last look, newest last
+        self.rate = 0.0  # of the last step
+        self.interrupts = Interrupts(wanted=self.checkpoint is not None)
+        self.written = time.monotonic()
+
+    # -- the way through
+
+    def go(self) -> None:
+        stored = self._stored()
+        reseed(self.device, self.seed)
+        self._prepare()
+        if stored is not None:
+            self.state.restore(stored)
+        self.module.train()
+        try:
+            with self.interrupts:
+                while not self.state.history.ended:
+                    self._epoch()
+        except KeyboardInterrupt:
+            self._stopped(f"was stopped by hand in epoch {len(self.state.history) + 1}")
+        except _NotFinite as found:
+            self._not_finite(found)
+        self._finish()
+
+    def _epoch(self) -> None:
+        number = self.state.step // self.steps_per_epoch
+        order = shuffled(self.rows, self.seed, number)
+        ends = cuts(len(order), self.size)
+        for index in range(self.state.step % self.steps_per_epoch, self.steps_per_epoch):
+            started = time.monotonic()
+            self._step(order[ends[index] : ends[index + 1]])
+            self.state.epoch_seconds += time.monotonic() - started
+            if index + 1 == self.steps_per_epoch:
+                self._epoch_done(number)
+            self._write(now=self.interrupts.asked)
+            if self.interrupts.asked and not self.state.history.ended:
+                raise KeyboardInterrupt
+            for watcher in self.watchers:
+                watcher.step(self.state.step, self.max_epochs * self.steps_per_epoch, number + 1, self.max_epochs)
+
+    def _step(self, rows: Rows) -> None:
+        batch = self._batch(rows)
+        for optimizer in self.state.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss, terms = self._terms(batch, self.state.generator)
+        loss.backward()
+        if self.training.clip is not None:
+            nn.utils.clip_grad_norm_(self.module.parameters(), self.training.clip)
+        self.rate = self.training.learning_rate * self._factor()
+        for optimizer in self.state.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate
+            optimizer.step()
+        self.state.step += 1
+        _add(self.state.sums, terms, len(rows))
+        self.recent.append(loss.detach())
+        if self.device.type == "cpu" or len(self.recent) >= 100:
+            self._look()
+
+    def _epoch_done(self, number: int) -> None:
+        self._look()
+        means = {name: float(value) / len(self.rows) for name, value in self.state.sums.items()}
+        epoch = Epoch(number + 1, means, self._validate(), self.rate, self.state.epoch_seconds)
+        self.state.sums, self.state.epoch_seconds = {}, 0.0
+        if not math.isfinite(epoch.monitored):
+            raise _NotFinite(self.state.step, epoch.monitored)
+        self.state.history.epochs.append(epoch)
+        better = epoch.monitored < self.state.best_loss
+        if better:
+            self.state.best_loss, self.state.history.best_epoch = epoch.monitored, epoch.number
+            if len(self.held_out):
+                self.state.best = copy.deepcopy(self.module.state_dict())
+        self._decide(self._tell(EpochReport(epoch, self.max_epochs, better, self.module)))
+
+    def _tell(self, report: EpochReport) -> bool:
+        for watcher in self.watchers:
+            watcher.epoch(report)
+        return any([callback(report) is True for callback in self.training.callbacks])
+
+    def _decide(self, asked_to_stop: bool) -> None:
+        """Whether this was the last epoch, and why."""
+        done, patience = len(self.state.history), self.training.patience
+        waited = done - (self.state.history.best_epoch or 0)
+        if asked_to_stop:
+            self.state.history.ended = f"a callback asked to stop after epoch {done}"
+        elif done >= self.max_epochs:
+            self.state.history.ended = f"all {done} epochs done"
+        elif len(self.held_out) and patience is not None and waited >= patience:
+            self.state.history.ended = f"no better held-out loss for {waited} epochs"
+
+    # -- pieces
+
+    def _prepare(self) -> None:
+        for variant in getattr(self.module, "variants", ()):
+            if variant.changes("prepare"):
+                variant.prepare(lambda: (batch.x for batch in self._chunks(self.rows)), self.state.generator)
+
+    def _chunks(self, rows: Rows) -> Iterator[Batch]:
+        for start in range(0, len(rows), 1024):
+            yield self._batch(rows[start : start + 1024])
+
+    def _batch(self, rows: Rows) -> Batch:
+        return self.batches(rows).to(self.device)
+
+    def _terms(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """What is minimised, and all that it is made of."""
+        if isinstance(self.module, AutoencoderModule):
+            done = self.module.reconstruct(batch.x, batch.weight, target=batch.target, generator=generator)
+            loss, terms = self.module.penalise(done).loss, done.terms()
+        else:
+            loss, terms = self.module.loss(batch.x, batch.weight, None, batch.target), {}  # type: ignore[operator]
+        if self.training.l1:
+            terms["l1"] = self.training.l1 * _l1(self.module)
+            loss = loss + terms["l1"]
+        return loss, terms | {"loss": loss}
+
+    @torch.no_grad()
+    def _validate(self) -> dict[str, float]:
+        """The same terms over the held-out rows, under the same corruption every time."""
+        if not len(self.held_out):
+            return {}
+        self.module.eval()
+        generator = torch.Generator(self.device).manual_seed(self.seed + 1)
+        sums: dict[str, Tensor] = {}
+        for batch in self._chunks(self.held_out):
+            _add(sums, self._terms(batch, generator)[1], len(batch.x))
+        self.module.train()
+        return {name: float(value) / len(self.held_out) for name, value in sums.items()}
+
+    def _factor(self) -> float:
+        losses = [epoch.monitored for epoch in self.state.history]
+        return self.schedule.factor(
+            Position(self.state.step, self.max_epochs * self.steps_per_epoch, len(losses), losses)
+        )
+
+    # -- when something goes wrong
+
+    def _look(self) -> None:
+        """Raise when a recent loss is not a finite number."""
+        for index, loss in enumerate(self.recent):
+            if not math.isfinite(value := float(loss)):
+                raise _NotFinite(self.state.step - len(self.recent) + index + 1, value)
+        self.recent = []
+
+    def _not_finite(self, found: _NotFinite) -> None:
+        epoch = (found.at_step - 1) // self.steps_per_epoch + 1
+        where = f"the loss became {found.value} in epoch {epoch}, step {found.at_step}"
+        cause = self._likely_cause()
+        if self.state.best is None:
+            raise TrainingError(f"{where}; {cause}.") from None
+        self._stopped(f"ended early: {where}; {cause}")
+
+    def _likely_cause(self) -> str:
+        if not all(batch.finite() for batch in self._chunks(np.arange(self.n_samples))):
+            return "the data hold NaN or infinite values: give them weight 0 or replace them"
+        rate = self.training.learning_rate
+        return f"most likely the learning rate {rate:g} is too large: try {rate / 10:g}, or clip=1.0"
+
+    def _stopped(self, how: str) -> None:
+        kept = self.state.history.best_epoch if self.state.best is not None else None
+        which = "the weights that it had then" if kept is None else f"the weights of epoch {kept}"
+        self.state.history.ended = how
+        warnings.warn(f"Training {how}; {which} were kept.", TrainingWarning, 4)
+
+    def _finish(self) -> None:
+        if self.state.best is not None:
+            self.module.load_state_dict(self.state.best)
+        else:
+            self.state.history.best_epoch = None
+        self.module.eval()
+        if self.checkpoint is not None and not self.state.history.ended.startswith("was stopped"):
+            self.checkpoint.remove()
+
+    # -- stop and go on
+
+    def _write(self, now: bool) -> None:
+        if self.checkpoint is None or self.state.history.ended:
+            return
+        if now or time.monotonic() - self.written >= self.checkpoint.every:
+            document = self.state.document() | {"fingerprint": self.fingerprint, "seed": self.seed}
+            self.checkpoint.write(document, self.state.tensors())
+            self.written = time.monotonic()
+
+    def _stored(self) -> Stored | None:
+        """What a stopped run left; with its seed, whatever the seed is now."""
+        if self.checkpoint is None:
+            return None
+        self.fingerprint = fingerprint(self.module, self.batches, self.n_samples, self.training)
+        stored = self.checkpoint.read(self.fingerprint)
+        if stored is not None:
+            self.seed = stored.document["seed"]
+            self.rows, self.held_out = split(self.n_samples, self.training.validation, self.seed)
+            self.state.generator.manual_seed(self.seed)
+        return stored
+
+
+class _NotFinite(Exception):
+    def __init__(self, step: int, value: float):
+        super().__init__()
+        self.at_step, self.value = step, value
+
+
+def _l1(module: nn.Module) -> Tensor:
+    first = next(module.parameters())
+    return sum((weights.abs().sum() for weights in module.parameters() if weights.ndim > 1), first.new_zeros(()))
+
+
+def _add(sums: dict[str, Tensor], terms: dict[str, Tensor], n_rows: int) -> None:
+    for name, value in terms.items():
+        share = value.detach().double() * n_rows
+        sums[name] = sums[name] + share if name in sums else share

@@ -1,0 +1,93 @@
+"""RunState: everything that decides how a run goes on, and its way into a checkpoint and back."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.storage import Stored, tensor_text, text_tensor
+from isthmus.training.history import History
+
+
+@dataclass
+class RunState:
+    """Where a run stands. The order of the rows follows from the seed and `step`, so it need not be kept."""
+
+    module: nn.Module
+    optimizers: list[torch.optim.Optimizer]
+    generator: torch.Generator  # of the passes
+    history: History = field(default_factory=History)
+    step: int = 0  # steps done in all
+    sums: dict[str, Tensor] = field(default_factory=dict)  # of this epoch's terms, each times its rows
+    epoch_seconds: float = 0.0
+    best: dict[str, Tensor] | None = None  # the weights with the lowest held-out loss
+    best_loss: float = math.inf
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.module.parameters()).device
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "epoch_seconds": self.epoch_seconds,
+            "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        tensors = {f"module.{name}": value for name, value in self.module.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in (self.best or {}).items()}
+        tensors |= {f"sums.{name}": value for name, value in self.sums.items()}
+        for index, optimizer in enumerate(self.optimizers):
+            tensors |= _pack(optimizer, f"optimizer{index}")
+        # a document is short, a history may be long
+        tensors["history"] = text_tensor([json.dumps(self.history.to_json())])
+        tensors["random.pass"] = self.generator.get_state()
+        tensors["random.torch"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        return tensors
+
+    def restore(self, stored: Stored) -> None:
+        document, tensors = stored.document, stored.tensors
+        self.step, self.epoch_seconds = document["step"], document["epoch_seconds"]
+        self.best_loss = math.inf if document["best_loss"] is None else document["best_loss"]
+        self.history = History.from_json(json.loads(tensor_text(tensors["history"])[0]))
+        self.module.load_state_dict(self._group(tensors, "module"))
+        self.best = self._group(tensors, "best") or None
+        self.sums = self._group(tensors, "sums")
+        for index, optimizer in enumerate(self.optimizers):
+            _unpack(optimizer, tensors, f"optimizer{index}")
+        self.generator.set_state(tensors["random.pass"])
+        torch.set_rng_state(tensors["random.torch"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+
+    def _group(self, tensors: dict[str, Tensor], first: str) -> dict[str, Tensor]:
+        length = len(first) + 1
+        return {name[length:]: value.to(self.device) for name, value in tensors.items() if name.startswith(f"{first}.")}
+
+
+def _pack(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    return {
+        f"{prefix}.{index}.{name}": value
+        for index, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _unpack(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str) -> None:
+    document = optimizer.state_dict()
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith(f"{prefix}."):
+            _, index, name = key.rsplit(".", 2)
+            state.setdefault(int(index), {})[name] = value
+    document["state"] = state
+    optimizer.load_state_dict(document)
