@@ -379,6 +379,7 @@ def test_what_a_cell_says_is_not_obeyed_by_the_terminal(tmp_path: Path, folder: 
     assert result.exit_code == 0 and "\x1b" not in result.output
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_error(folder: Path, tmp_path: Path) -> None:
     pl.concat([table()] * 400).write_csv(tmp_path / "long.csv")
     isthmus_ = f"{sys.executable} -c '{CODE}'"
@@ -387,6 +388,7 @@ def test_a_closed_pipe_is_no_error(folder: Path, tmp_path: Path) -> None:
     assert done.stdout.splitlines() == ["autoencoder0,autoencoder1", "141"] and done.stderr == ""
 
 
+@pytest.mark.slow
 def test_ascii_streams_do_not_end_a_run(folder: Path, tmp_path: Path) -> None:
     odd = table(12).with_columns(size=pl.lit("größer"))
     odd.write_csv(tmp_path / "wörter.csv")
@@ -416,6 +418,7 @@ def started(*words: str, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment(), cwd=cwd)
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_training_saves_the_best_so_far(folder: Path, tmp_path: Path) -> None:
     run_ = started(str(folder / "table.csv"), "-o", "m", cwd=tmp_path)
     assert run_.stderr is not None
@@ -429,6 +432,7 @@ def test_ctrl_c_in_training_saves_the_best_so_far(folder: Path, tmp_path: Path) 
     assert len(model.history_) > 0 and "stopped by hand" in model.history_.ended
 
 
+@pytest.mark.slow
 def test_sigterm_writes_the_checkpoint_and_the_same_command_goes_on(folder: Path, tmp_path: Path) -> None:
     words = (str(folder / "table.csv"), "-o", "m", "--checkpoint", "state")
     run_ = started(*words, cwd=tmp_path)
@@ -448,6 +452,7 @@ def test_sigterm_writes_the_checkpoint_and_the_same_command_goes_on(folder: Path
     assert again.communicate(timeout=60) and again.returncode == 130
 
 
+@pytest.mark.slow
 def test_sigterm_without_a_checkpoint(folder: Path, tmp_path: Path) -> None:
     run_ = started(str(folder / "table.csv"), "-o", "m", cwd=tmp_path)
     assert run_.stderr is not None

@@ -136,6 +136,7 @@ def test_contamination_out_of_range_is_a_sentence(share: Any) -> None:
         AnomalyDetector(contamination=share).fit(on_a_plane(60))
 
 
+@pytest.mark.slow
 def test_mixed_frames_give_readable_reasons(tmp_path: Any) -> None:
     random = np.random.default_rng(0)
     kind = random.choice(["car", "bicycle"], 600)

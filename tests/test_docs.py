@@ -66,7 +66,17 @@ PARSERS = [PythonCodeBlockParser(doctest_optionflags=OPTIONS)]
 PARSERS += [CodeBlockParser(language, run_commands) for language in ("sh", "console")]
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+# these train on real tables
+SLOW = {"README.md", "docs/detect.md"}
+
+
+def documents() -> Iterator[Any]:
+    for path in DOCUMENTS:
+        name = path.relative_to(ROOT).as_posix()
+        yield pytest.param(path, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
+
+
+@pytest.mark.parametrize("path", list(documents()))
 def test_everything_printed_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for example in Sybil(parsers=PARSERS, path=str(path.parent)).parse(path).examples():

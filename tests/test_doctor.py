@@ -89,6 +89,7 @@ def test_infinite_values_are_refused_with_column_and_row(value: float) -> None:
         quick().fit(X)
 
 
+@pytest.mark.slow
 def test_scales_that_differ_by_a_million() -> None:
     X = healthy()
     X[:, 0] *= 1e8
@@ -97,17 +98,20 @@ def test_scales_that_differ_by_a_million() -> None:
     assert "scales" not in findings(quick(), X)
 
 
+@pytest.mark.slow
 def test_range_against_the_likelihood() -> None:
     assert "'bernoulli'" in findings(quick(likelihood="bernoulli"), healthy())["range"]
     assert "range" not in findings(quick(likelihood="bernoulli", data_type=Tables(scaling="minmax")), healthy())
 
 
+@pytest.mark.slow
 def test_a_wide_code_without_a_guard() -> None:
     assert "copying" in findings(quick(8), healthy())["wide_code"]
     assert "wide_code" not in findings(quick(8, variant="denoising"), healthy())
     assert "wide_code" not in findings(quick(2), healthy())
 
 
+@pytest.mark.slow
 def test_identity() -> None:
     random = np.random.default_rng(0)
     X = random.normal(size=(500, 4))
@@ -139,6 +143,7 @@ def test_dead_hidden_units() -> None:
     assert "dead_units" not in findings(quick(network=network), healthy())
 
 
+@pytest.mark.slow
 def test_posterior_collapse() -> None:
     assert "variational" in findings(quick(variant=Variational(beta=200.0)), healthy())["posterior_collapse"]
     assert "posterior_collapse" not in findings(quick(variant=Variational(beta=0.05)), healthy())
@@ -149,6 +154,7 @@ def test_underfitting() -> None:
     assert "still falling" in findings(quick(training=short), healthy())["underfitting"]
 
 
+@pytest.mark.slow
 def test_overfitting() -> None:
     X = np.random.default_rng(0).normal(size=(60, 30))
     network = Dense(widths=(256, 256))

@@ -11,7 +11,6 @@ from typing import Any, Literal, Self, cast
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
@@ -27,7 +26,7 @@ from isthmus.saving import Packed, check_shapes, put, take
 from isthmus.storage import tensor_text, text_tensor
 from isthmus.training import Batch, History, Training, train
 from isthmus.training.applying import Array, apply
-from isthmus.training.devices import resolve_device
+from isthmus.training.devices import own_randomness, reseed, resolve_device
 from isthmus.training.progress import ProgressBar
 
 
@@ -112,15 +111,24 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
 
     def fit_rows(self, X: Any, rows: Sequence[int] | np.ndarray | None = None, target: Any = None) -> Self:
         """Train on some rows of X (None: all), against `target` where clean counterparts are given."""
-        data = fitting.data_type(self.data_type, X, type(self).__name__).fit(X)
-        samples = data.open(X)
+        self._train(*self._batches(X, rows, target))
+        return self
+
+    def build(self, X: Any) -> AutoencoderModule:
+        """The untrained module that `fit` would train on X, for a look at its layers and sizes; learns only `data_`."""
+        batches, n_rows = self._batches(X, None, None)
+        return self._build(self._code_size(batches(fitting.some_rows(n_rows))))
+
+    def _batches(self, X: Any, rows: Any, target: Any) -> tuple[Callable[[np.ndarray], Batch], int]:
+        """Where training gets its batches from, and how many rows there are."""
+        self.data_ = data = fitting.data_type(self.data_type, X, type(self).__name__).fit(X)
+        samples, dtype = data.open(X), fitting.number_type(self.precision)
         counterparts = None if target is None else data.open(target)
         if counterparts is not None and len(counterparts) != len(samples):
             raise DataError(
                 f"X has {len(samples)} samples and its counterparts {len(counterparts)}; give one for each."
             )
         chosen = np.arange(len(samples)) if rows is None else np.asarray(rows)
-        dtype = fitting.number_type(self.precision)
 
         def batches(index: np.ndarray) -> Batch:
             batch = data.batch(samples, chosen[index], dtype)
@@ -128,18 +136,16 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
                 return batch
             return Batch(batch.x, batch.weight, data.batch(counterparts, chosen[index], dtype).x)
 
-        self.data_ = data
-        self._train(batches, len(chosen))
-        return self
+        return batches, len(chosen)
 
     def _train(self, batches: Callable[[np.ndarray], Batch], n_rows: int) -> None:
         settings = fitting.training_settings(self.training)
         some = batches(fitting.some_rows(n_rows))
         self.n_components_ = self._code_size(some)
-        seed = int(check_random_state(self.random_state).randint(2**31))
+        seed = int(fitting.random_numbers(self.random_state).randint(2**31))
         device = resolve_device(self.device)
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
+        with own_randomness(device):
+            reseed(device, seed)
             module = self._build(self.n_components_).to(device, fitting.number_type(self.precision))
         before = self._say(doctor.before_training(self.data_, some, module, n_rows))
         bar = ProgressBar(self.verbose)
@@ -225,7 +231,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         Codes are drawn from the prior where a variant has one, else from a normal law fitted on the training codes.
         """
         check_is_fitted(self)
-        random = check_random_state(self.random_state if random_state is None else random_state)
+        random = fitting.random_numbers(self.random_state if random_state is None else random_state)
         generator = torch.Generator().manual_seed(int(random.randint(2**31)))
         module = self.as_type(torch.float64, "cpu")
         with torch.inference_mode():

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
+from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
 from isthmus.data.base import Data
@@ -62,6 +63,16 @@ def part_behind(argument: str, name: str) -> object:
         return name
     automatic = {"network": "dense", "likelihood": "normal"}
     return resolve(kinds[argument], automatic.get(argument, name) if name == "auto" else name, Part)
+
+
+def random_numbers(random_state: object) -> np.random.RandomState:
+    """NumPy's generator for an int, a generator or None; a sentence for anything else."""
+    try:
+        return cast(np.random.RandomState, check_random_state(random_state))
+    except ValueError as error:
+        raise SettingError(
+            f"random_state is {random_state!r}; it must be None or a whole number from 0 to {2**32 - 1}."
+        ) from error
 
 
 def some_rows(n_rows: int) -> npt.NDArray[np.int64]:

@@ -70,7 +70,8 @@ class AutoencoderModule(nn.Module):
         n_features = n_components
         for variant in self.variants:
             n_features = variant.n_features(n_features)
-        self.network: EncoderDecoder = resolve_network(network).build(
+        self.architecture = resolve_network(network)
+        self.network: EncoderDecoder = self.architecture.build(
             self.spec, n_features, n_components, self.likelihood.n_parameters(self.spec)
         )
         self.built = nn.ModuleDict()

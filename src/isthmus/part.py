@@ -34,8 +34,8 @@ def snake_case(name: str) -> str:
 
 @dataclass(frozen=True)
 class Limit:
-    """Which values a setting may have: numbers from `low` to `high`, whole ones only where `whole`; None as well where
-    `optional`.
+    """Which values a setting may have: numbers from `low` to `high`, without these two where `between`, whole ones only
+    where `whole`; None as well where `optional`.
 
     >>> Limit(0, 1).allows(0.5), Limit(1, whole=True).allows(2.5)
     (True, False)
@@ -45,16 +45,20 @@ class Limit:
     high: float = math.inf
     whole: bool = False
     optional: bool = False
+    between: bool = False
 
     def allows(self, value: object) -> bool:
         if value is None:
             return self.optional
         is_number = isinstance(value, Integral if self.whole else Real) and not isinstance(value, bool)
-        return is_number and self.low <= cast(float, value) <= self.high
+        if not is_number or (self.between and value in (self.low, self.high)):
+            return False
+        return self.low <= cast(float, value) <= self.high
 
     def __str__(self) -> str:
         kind = "a whole number" if self.whole else "a number"
         ends = f"from {self.low:g} to {self.high:g}" if self.high < math.inf else f"of at least {self.low:g}"
+        ends = f"between {self.low:g} and {self.high:g}" if self.between else ends
         return f"{kind} {ends}{' or None' if self.optional else ''}"
 
 

@@ -30,6 +30,8 @@ SAMPLED_ROWS = 5_000
 SMALLEST = 1e-307
 #: Beyond these many standard deviations, or robust deviations, a column's tails count as heavy.
 HEAVY, ROBUST_HEAVY = 10.0, 20.0
+#: How many robust deviations around the median stay nearly straight: an odd value must remain far out.
+KNEE = 10.0
 
 
 @dataclass(frozen=True)
@@ -274,7 +276,7 @@ def _compress(matrix: Matrix, facts: Statistics, center: Vector, scale: Vector, 
     columns = np.flatnonzero(heavy & ~facts.constant & ~untouched & (robust > SMALLEST) & np.isfinite(robust))
     if not len(columns):
         return Scaler(center, scale)
-    few, middle, width = matrix[:, columns], median[columns], robust[columns]
+    few, middle, width = matrix[:, columns], median[columns], KNEE * robust[columns]
 
     def drawn(values: Vector, at: Any = slice(None)) -> Vector:
         with np.errstate(over="ignore"):
@@ -288,5 +290,5 @@ def _compress(matrix: Matrix, facts: Statistics, center: Vector, scale: Vector, 
     helps = (nearer | roomier) & (late_scale > 0) & np.isfinite(late_scale) & np.isfinite(late_center)
     chosen = columns[helps]
     center, scale = center.copy(), scale.copy()
-    center[chosen], scale[chosen] = median[chosen], robust[chosen]
+    center[chosen], scale[chosen] = median[chosen], width[helps]
     return Scaler(center, scale, chosen, late_center[helps], late_scale[helps])

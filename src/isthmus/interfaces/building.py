@@ -31,7 +31,7 @@ def estimator(task: str | None, given: dict[str, Any]) -> Any:
     inner = {name: value for name, value in given.items() if name not in own}
     takes = {one.name for one in parameters(public("Autoencoder"))}
     mine = {name: list(value) if isinstance(value, tuple) else value for name, value in inner.items() if name in takes}
-    model = Autoencoder() if task is None else _task_class(task)()._default()
+    model = Autoencoder() if task is None else _task_class(task)().default()
     model.set_params(**mine, training=_training(model, {n: v for n, v in inner.items() if n not in takes}))
     model.set_params(verbose=None if draws(sys.stderr) and log.isEnabledFor(logging.INFO) else False)
     _check(model)
@@ -130,16 +130,14 @@ class Plan:
 
 def plan(model: Autoencoder, X: Any) -> Plan:
     """What `fit` would train on these data, built but not trained."""
-    model.data_ = data = fitting.data_type(model.data_type, X, type(model).__name__).fit(X)
-    samples = data.open(X)
+    module = model.build(X)
+    data, samples = model.data_, model.data_.open(X)
     some = data.batch(samples, fitting.some_rows(len(samples)), fitting.number_type(model.precision))
-    n_components = model._code_size(some)
-    module = model._build(n_components)
     return Plan(
         len(samples),
         data.spec.size,
-        n_components,
-        repr(model._network()),
+        module.n_components,
+        repr(module.architecture),
         repr(module.likelihood),
         [repr(variant) for variant in module.variants],
         sum(parameter.numel() for parameter in module.parameters()),

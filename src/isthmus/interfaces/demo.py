@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,25 +78,11 @@ def run(into: str, seed: int) -> None:
     started = time.monotonic()
     paths = _folder(into)
     table, new, planted = _tables(paths)
-    with _one_thread():
-        detector = _detect(table, planted, paths, seed)
-        _load_and_score(detector, table, new, paths)
-        _encode(table, seed)
-        _generate(detector, seed)
+    detector = _detect(table, planted, paths, seed)
+    _load_and_score(detector, table, new, paths)
+    _encode(table, seed)
+    _generate(detector, seed)
     _next(paths, time.monotonic() - started)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Networks this small gain nothing from more threads, and lose a lot where another program wants the cores too."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _folder(into: str) -> Paths:

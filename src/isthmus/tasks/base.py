@@ -41,13 +41,13 @@ class Task(Estimator):
     def answer(self, X: Any) -> Answer:
         """What the command line, the server and the page show for new data."""
 
-    def _default(self) -> Autoencoder:
+    def default(self) -> Autoencoder:
         """The autoencoder to take when none was given."""
         return Autoencoder()
 
     def _fresh(self) -> Autoencoder:
         """An unfitted copy of the autoencoder to train."""
-        return self._default() if self.autoencoder is None else clone(self.autoencoder)
+        return self.default() if self.autoencoder is None else clone(self.autoencoder)
 
     def _learned(self) -> Packed:
         """What the task itself learned, as plain JSON and tensors."""

@@ -7,10 +7,10 @@ import numpy.typing as npt
 import polars as pl
 import torch
 from sklearn.base import OutlierMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from isthmus import fitting
 from isthmus.autoencoder import Autoencoder
 from isthmus.errors import DataError, SettingError
 from isthmus.module import AutoencoderModule
@@ -100,7 +100,7 @@ class AnomalyDetector(OutlierMixin, Task):
         if not rule.calibration:
             return None, None
         n_samples = model.count(X)
-        order = check_random_state(model.random_state).permutation(n_samples)
+        order = fitting.random_numbers(model.random_state).permutation(n_samples)
         n_calibration = round(rule.calibration * n_samples)
         if not 0 < n_calibration < n_samples:
             raise DataError(f"{rule!r} keeps {n_calibration} of {n_samples} rows out of training; give more rows.")

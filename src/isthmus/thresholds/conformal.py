@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from isthmus.errors import DataError, SettingError
+from isthmus.errors import DataError
+from isthmus.part import Limit
 from isthmus.thresholds.base import Scores, Threshold
 
 
@@ -29,13 +30,13 @@ class Conformal(Threshold):
     90.0
     """
 
+    limits = {"rate": Limit(0, 1, between=True), "calibration": Limit(0, 1, between=True)}
+
     def __init__(self, rate: float = 0.05, calibration: float = 0.2):
         self.rate = rate
         self.calibration = calibration
 
     def cut(self, scores: Scores) -> float:
-        if not 0 < self.rate < 1 or not 0 < self.calibration < 1:
-            raise SettingError(f"{self!r}: rate and calibration must both lie between 0 and 1.")
         rank = math.ceil((len(scores) + 1) * (1 - self.rate))
         if rank > len(scores):
             needed = math.ceil(1 / self.rate) - 1
