@@ -296,8 +296,10 @@ def test_a_dry_run_trains_and_writes_nothing(folder: Path, tmp_path: Path) -> No
     said = json.loads(run(*words, "--json").stdout)
     assert not out.exists() and (said["n_samples"], said["n_components"]) == (80, 2)
     assert [column["kind"] for column in said["columns"]] == ["numeric", "numeric", "categorical"]
+    plain = (*words[:3], *words[5:])  # without --for detect, whose default is another
     weights = isthmus.load(folder / "plain.safetensors").module_.parameters()
-    assert said["n_parameters"] == sum(parameter.numel() for parameter in weights)
+    assert json.loads(run(*plain, "--json").stdout)["n_parameters"] == sum(one.numel() for one in weights)
+    assert said["n_parameters"] > sum(one.numel() for one in weights)
     text = run(*words).stdout
     assert "Mixed" in text and "categorical" in text
     assert run("fit", str(folder / "table.csv"), "--dry-run").exit_code == 0  # needs no -o

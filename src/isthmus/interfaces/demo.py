@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 N_TABLE = 500  # rows to fit on; the rest are the new ones
 TWO = 2
-LEARNED = "mixed(numeric='normal(scale=\"learned\")')"
 
 
 @dataclass(frozen=True)
@@ -128,10 +127,10 @@ def _tables(paths: Paths) -> tuple[pl.DataFrame, pl.DataFrame, list[Planted]]:
 def _detect(table: pl.DataFrame, planted: list[Planted], paths: Paths, seed: int) -> Any:
     import polars as pl
 
-    from isthmus import AnomalyDetector, Autoencoder
+    from isthmus import AnomalyDetector
 
     _heading(2, "Find the odd rows, and say why")
-    model = Autoencoder(6, likelihood=LEARNED, verbose=None if draws(sys.stderr) else False)
+    model = AnomalyDetector().default().set_params(verbose=None if draws(sys.stderr) else False)
     started = time.monotonic()
     detector = AnomalyDetector(model, contamination=0.02, random_state=seed).fit(table)
     epochs = len(detector.autoencoder_.history_)

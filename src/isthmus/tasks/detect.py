@@ -13,6 +13,7 @@ from torch import Tensor
 from isthmus import fitting
 from isthmus.autoencoder import Autoencoder
 from isthmus.errors import DataError, SettingError
+from isthmus.likelihoods import Mixed, Normal
 from isthmus.module import AutoencoderModule
 from isthmus.part import resolve
 from isthmus.saving import Packed
@@ -33,7 +34,7 @@ class AnomalyDetector(OutlierMixin, Task):
 
     Parameters
     ----------
-    autoencoder : the autoencoder to train, in a copy; None takes one with defaults.
+    autoencoder : the autoencoder to train, in a copy; None takes one that learns how sure it is of each number.
     contamination : share of the training rows to call odd, above 0 and at most 0.5 (scikit-learn's meaning).
     threshold : another rule for the cut: quantile, deviation, fixed, conformal, or a Threshold object; None goes by
         contamination. `Conformal(0.05)` promises a false-alarm rate, on rows it keeps out of training.
@@ -73,6 +74,10 @@ class AnomalyDetector(OutlierMixin, Task):
         self.contamination = contamination
         self.threshold = threshold
         self.random_state = random_state
+
+    def default(self) -> Autoencoder:
+        """An autoencoder that also says how sure it is of each number: a miss counts by how unusual it is there."""
+        return Autoencoder(likelihood=Mixed(numeric=Normal(scale="learned", minimum=0.1)))
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on X and set the cut. y is ignored."""
