@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Self
 
 import torch
@@ -71,13 +72,19 @@ class Mixed(Likelihood):
         }
         heads = []
         for kind, law in laws.items():
-            if len(elements := spec.elements(kind)):
-                shape = tuple(len(elements) if axis == spec.channels else n for axis, n in enumerate(spec.shape))
-                columns = tuple(column for column in spec.columns if column.kind == kind)
-                heads.append(
-                    (resolve("likelihoods", law, Likelihood), replace(spec, shape=shape, columns=columns), elements)
-                )
+            own, elements = _columns_of(spec, kind)
+            if len(elements):
+                heads.append((resolve("likelihoods", law, Likelihood), own, elements))
         return heads
+
+
+@lru_cache(maxsize=256)
+def _columns_of(spec: SampleSpec, kind: Kind) -> tuple[SampleSpec, Tensor]:
+    """The columns of one kind as a spec of their own, and where their elements stand; asked in every step."""
+    elements = spec.elements(kind)
+    shape = tuple(len(elements) if axis == spec.channels else n for axis, n in enumerate(spec.shape))
+    columns = tuple(column for column in spec.columns if column.kind == kind)
+    return replace(spec, shape=shape, columns=columns), elements
 
 
 class _Mixed(Distribution):
