@@ -14,9 +14,11 @@ from torch import nn
 
 from isthmus import AnomalyDetector, Autoencoder, Training, load, storage
 from isthmus.errors import DoctorWarning, ModelFileError
+from isthmus.likelihoods import Normal
 from isthmus.networks import Dense
 from isthmus.reconstruction import Reconstruction
 from isthmus.saving import settings_to_json
+from isthmus.spec import SampleSpec
 from isthmus.variants import Denoising, Variational
 from isthmus.variants.base import Pass, Variant
 
@@ -87,6 +89,41 @@ def test_parts_from_outside_come_back_when_they_are_given(tmp_path: Path) -> Non
     again = load(path, parts=[MyEncoder, MyDecoder, Shrink])
     np.testing.assert_array_equal(again.transform(X), model.transform(X))
     assert again.variant[1].weight == 0.3
+
+
+class MyAutoencoder(nn.Module):
+    """A whole module of the user's own: nothing but encode, decode, reconstruct and loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.up = nn.Linear(5, 2), nn.Linear(2, 5)
+
+    def encode(self, x: Any, weight: Any = None) -> Any:
+        return self.down(x)
+
+    def decode(self, code: Any, weight: Any = None, previous: Any = None) -> Any:
+        return Normal()(self.up(code), SampleSpec((5,)))
+
+    def reconstruct(self, x: Any, weight: Any = None, seen: Any = None, target: Any = None) -> Reconstruction:
+        done = Reconstruction(SampleSpec((5,)), x, weight, x, weight, x if target is None else target)
+        done.code = self.encode(x).unsqueeze(0)
+        done.output = self.decode(done.code)
+        done.distortion = done.output.nll(done.target).sum(-1)
+        return done
+
+    def loss(self, x: Any, weight: Any = None, seen: Any = None, target: Any = None) -> Any:
+        return self.reconstruct(x, weight, seen, target).distortion.mean()
+
+
+def test_a_whole_module_of_ones_own_does_all_that_an_autoencoder_does(tmp_path: Path) -> None:
+    model = Autoencoder(network=MyAutoencoder(), training=Training(max_epochs=30), random_state=0).fit(X)
+    assert model.n_components_ == 2 and model.transform(X).shape == (80, 2)
+    assert model.history_["loss"][-1] < model.history_["loss"][0]
+    assert model.sample(3).shape == model.reconstruct(X[:3]).shape == (3, 5)
+    assert f"{(5 * 2 + 2) + (2 * 5 + 5)}" in model.summary().splitlines()[-1]
+    model.save(tmp_path / "m")
+    np.testing.assert_array_equal(load(tmp_path / "m", parts=[MyAutoencoder]).transform(X), model.transform(X))
+    assert AnomalyDetector(model).fit(X).explain(X).shape == (80, 5)
 
 
 def test_callbacks_and_checkpoints_do_not_go_into_the_file(tmp_path: Path) -> None:

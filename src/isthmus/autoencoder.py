@@ -6,7 +6,7 @@ import copy
 import json
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from isthmus.data.base import Data, Samples
 from isthmus.errors import DataError, DoctorWarning
 from isthmus.estimator import Estimator
 from isthmus.likelihoods.base import Likelihood
-from isthmus.module import AutoencoderModule, Variants, resolve_network
+from isthmus.module import AutoencoderModule, Variants, layers, resolve_network
 from isthmus.networks.base import Network
 from isthmus.part import from_json, to_json
 from isthmus.saving import Packed, check_shapes, put, take
@@ -160,9 +160,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         return findings
 
     def _code_size(self, some: Batch) -> int:
-        if isinstance(self.network, nn.Module):
+        if (module := fitting.own_module(self.network)) is not None:
             with torch.inference_mode():
-                return int(self.network.encode(some.x[:2]).flatten(1).shape[1])  # type: ignore[operator]
+                return int(module.encode(some.x[:2]).flatten(1).shape[1])
         fixed = self._network().code_size(self.data_.spec) if self.n_components == "auto" else None
         return fitting.code_size(self.n_components, some.x, self.data_.spec) if fixed is None else fixed
 
@@ -170,8 +170,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         return resolve_network(self.data_.network() if self.network == "auto" else self.network)  # type: ignore[arg-type]
 
     def _build(self, n_components: int) -> AutoencoderModule:
-        if isinstance(self.network, nn.Module):
-            return copy.deepcopy(cast(AutoencoderModule, self.network))  # a whole module of the user's own
+        if (module := fitting.own_module(self.network)) is not None:
+            return module
         likelihood = self.data_.likelihood() if self.likelihood == "auto" else self.likelihood
         return AutoencoderModule(self.data_.spec, n_components, self._network(), likelihood, self.variant)
 
@@ -235,7 +235,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         generator = torch.Generator().manual_seed(int(random.randint(2**31)))
         module = self.as_type(torch.float64, "cpu")
         with torch.inference_mode():
-            codes = module.draw_codes((n_samples, self.n_components_), generator)
+            own = isinstance(module, AutoencoderModule)
+            codes = module.draw_codes((n_samples, self.n_components_), generator) if own else None
             if codes is None:
                 codes = fitting.draw_normal(n_samples, self.code_mean_, self.code_covariance_, generator)
             return self.data_.from_tensor(module.decode(codes).draw(generator))
@@ -243,7 +244,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
     def summary(self) -> str:
         """The layers with their shapes and parameters, as text."""
         check_is_fitted(self)
-        return self.module_.summary()
+        own = isinstance(self.module_, AutoencoderModule)
+        return self.module_.summary() if own else layers(self.module_, self.data_.spec)
 
     def as_type(self, dtype: torch.dtype, device: str | None = None) -> AutoencoderModule:
         """The trained module, in a copy where it must change its number type or device."""

@@ -45,6 +45,12 @@ def number_type(precision: str) -> torch.dtype:
     return kinds[precision]
 
 
+def own_module(network: object) -> AutoencoderModule | None:
+    """A copy of a whole module with encode, decode, reconstruct and loss; None for any other network."""
+    made: object = network() if isinstance(network, type) and issubclass(network, nn.Module) else network
+    return cast(AutoencoderModule, copy.deepcopy(made)) if isinstance(made, nn.Module) else None
+
+
 def training_settings(given: object) -> Training:
     """The Training object, or the defaults for "auto"."""
     settings = Training() if isinstance(given, str) and given == "auto" else given

@@ -166,29 +166,9 @@ class AutoencoderModule(nn.Module):
 
     def summary(self) -> str:
         """The leaf layers in order, with their output shapes and parameters, as text."""
-        lines: list[str] = []
-
-        def note(name: str) -> Callable[..., None]:
-            def hook(layer: nn.Module, _: object, out: object) -> None:
-                shape = tuple(out.shape[1:]) if isinstance(out, Tensor) else ""
-                own = sum(parameter.numel() for parameter in layer.parameters())
-                lines.append(f"  {name:<34} {type(layer).__name__:<14} {shape!s:<16} {own:>12,}")
-
-            return hook
-
-        leaves = [(name, layer) for name, layer in self.network.named_modules() if not any(layer.children())]
-        hooks = [layer.register_forward_hook(note(name)) for name, layer in leaves]
-        try:
-            with torch.inference_mode():
-                self.decode(self.encode(next(self.parameters()).new_zeros(1, *self.spec.shape)))
-        finally:
-            for hook in hooks:
-                hook.remove()
-        total = sum(parameter.numel() for parameter in self.parameters())
         ideas = ", ".join(map(repr, self.variants)) or "none"
         head = f"sample {self.spec.shape} → code ({self.n_components},) → {self.likelihood!r}; variants: {ideas}"
-        columns = f"  {'layer':<34} {'kind':<14} {'output':<16} {'parameters':>12}"
-        return "\n".join([head, columns, *lines, f"  {'in all':<66} {total:>12,}"])
+        return f"{head}\n{layers(self, self.spec)}"
 
     def stages(self) -> list[tuple[nn.Module, nn.Module]]:
         """Pairs of encoder and decoder layers, from the outside in."""
@@ -231,3 +211,27 @@ def resolve_likelihood(likelihood: str | Likelihood | Callable[[Tensor, Tensor],
 
 def _owner(variants: Iterable[Variant], station: str) -> Variant:
     return next((variant for variant in variants if variant.changes(station)), Variant())
+
+
+@torch.inference_mode()
+def layers(module: nn.Module, spec: SampleSpec) -> str:
+    """What each leaf layer of a module with `encode` and `decode` gives for one sample, and its parameters, as text."""
+    lines = [f"  {'layer':<34} {'kind':<14} {'output':<16} {'parameters':>12}"]
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(layer: nn.Module, _: object, out: object) -> None:
+            shape = tuple(out.shape[1:]) if isinstance(out, Tensor) else ""
+            own = sum(parameter.numel() for parameter in layer.parameters())
+            lines.append(f"  {name:<34} {type(layer).__name__:<14} {shape!s:<16} {own:>12,}")
+
+        return hook
+
+    leaves = [(name, layer) for name, layer in module.named_modules() if not any(layer.children())]
+    hooks = [layer.register_forward_hook(note(name.removeprefix("network."))) for name, layer in leaves]
+    try:
+        module.decode(module.encode(next(module.parameters()).new_zeros(1, *spec.shape)))  # type: ignore[operator]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    total = sum(parameter.numel() for parameter in module.parameters())
+    return "\n".join([*lines, f"  {'in all':<66} {total:>12,}"])

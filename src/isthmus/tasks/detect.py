@@ -131,7 +131,7 @@ class AnomalyDetector(OutlierMixin, Task):
         cells have none. The columns are `reason_columns_`.
         """
         check_is_fitted(self)
-        return self.autoencoder_.read(X, lambda module, batch: _shares(module, batch.x, batch.weight))
+        return self.autoencoder_.read(X, self._shares)
 
     @property
     def reason_columns_(self) -> list[str]:
@@ -171,7 +171,7 @@ class AnomalyDetector(OutlierMixin, Task):
         def batches(index: npt.NDArray[np.int64]) -> Batch:
             return data.batch(samples, np.asarray(rows)[index], torch.float64)
 
-        shares = apply(module, batches, len(rows), lambda batch: _shares(module, batch.x, batch.weight))
+        shares = apply(module, batches, len(rows), lambda batch: self._shares(module, batch))
         expected = torch.from_numpy(
             apply(module, batches, len(rows), lambda batch: module.decode(module.encode(batch.x, batch.weight)).point)
         )
@@ -187,6 +187,21 @@ class AnomalyDetector(OutlierMixin, Task):
             f"{names[i]} = {describe(i, given)} (expected {describe(i, expected)}, +{shares[i]:.1f})" for i in largest
         )
 
+    def _shares(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+        """The drop in distortion when one cell at a time takes its expected value, (B, n_columns)."""
+        spec, x, weight = self.autoencoder_.data_.spec, batch.x, batch.weight
+        score = _distortion(module, x, weight)
+        expected = module.decode(module.encode(x, weight), weight).point
+        shape = [1] * x.ndim
+        shape[spec.axis] = spec.n_channels
+        drops = []
+        for column in range(spec.n_columns):
+            cell = (spec.column_of == column).to(x.device).view(shape)
+            drop = score - _distortion(module, torch.where(cell, expected, x), weight)
+            present = cell.expand_as(x) if weight is None else cell & (weight > 0)
+            drops.append(torch.where(present.flatten(1).any(1), drop, 0.0))
+        return torch.stack(drops, 1)
+
     def _learned(self) -> Packed:
         return {"threshold": self.threshold_}, {"scores": torch.from_numpy(self.decision_scores_)}
 
@@ -200,20 +215,3 @@ def _distortion(module: AutoencoderModule, x: Tensor, weight: Tensor | None) -> 
     distortion = module.reconstruct(x, weight).distortion
     assert distortion is not None
     return distortion.mean(0)
-
-
-def _shares(module: AutoencoderModule, x: Tensor, weight: Tensor | None) -> Tensor:
-    """The drop in distortion when one cell at a time takes its expected value, (B, n_columns)."""
-    spec = module.spec
-    score = _distortion(module, x, weight)
-    expected = module.decode(module.encode(x, weight), weight).point
-    drops = []
-    for column in range(spec.n_columns):
-        one = torch.zeros(spec.n_columns, device=x.device).index_fill_(0, torch.tensor(column, device=x.device), 1.0)
-        shape = [1] * x.ndim
-        shape[spec.axis] = spec.n_channels
-        cell = one[spec.column_of.to(x.device)].view(shape) > 0
-        drop = score - _distortion(module, torch.where(cell, expected, x), weight)
-        present = cell.expand_as(x) if weight is None else cell & (weight > 0)
-        drops.append(torch.where(present.flatten(1).any(1), drop, 0.0))
-    return torch.stack(drops, 1)
