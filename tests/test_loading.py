@@ -203,6 +203,8 @@ def test_weights_that_are_missing_or_too_many_are_refused(tmp_path: Path) -> Non
         {name: value for name, value in stored.tensors.items() if not name.startswith("data.")},
         {name: value for name, value in stored.tensors.items() if name != "history"},
         stored.tensors | {"history": storage.text_tensor(["{}"])},
+        stored.tensors | {"codes.mean": torch.zeros(3)},
+        stored.tensors | {"codes.covariance": torch.zeros(2, 2, 2)},
         stored.tensors | {"history": storage.text_tensor(["[" * 5000])},
     ):
         storage.save(path, stored.document, tensors)

@@ -152,7 +152,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         self.history_ = train(module, batches, n_rows, settings, seed=seed, watchers=[bar])
         self.module_ = module
         self.doctor_ = before + self._say(doctor.after_training(module, some, self.history_))
-        self.code_mean_, self.code_covariance_ = fitting.code_density(module, some)
+        self.code_density_ = fitting.code_density(module, some)
 
     def _say(self, findings: list[doctor.Finding]) -> list[doctor.Finding]:
         for finding in findings:
@@ -191,13 +191,13 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
 
     @property
     def _n_features_out(self) -> int:
-        return self.n_components_
+        return self.code_density_.size
 
     def _learned_data(self) -> Data | None:
         return self.data_ if "module_" in vars(self) else None
 
     def transform(self, X: Any) -> Array:
-        """The code of each sample, shape (n_samples, n_components_)."""
+        """The code of each sample, shape (n_samples, n_components_); a grid of codes is laid flat."""
         return self._read(X, lambda module, batch: module.encode(batch.x, batch.weight).flatten(1))[0]
 
     def reconstruct(self, X: Any) -> Any:
@@ -206,12 +206,13 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         return self.data_.from_tensor(torch.from_numpy(means), samples.container)
 
     def inverse_transform(self, X: Any) -> Any:
-        """The samples that codes of shape (n_samples, n_components_) stand for, as the type of data fitted on."""
+        """The samples that codes as `transform` gives them stand for, as the type of data fitted on."""
         check_is_fitted(self)
         codes = np.asarray(X)
         codes = codes if codes.dtype in (np.float32, np.float64) else codes.astype(np.float64)
-        if codes.ndim != 2 or codes.shape[1] != self.n_components_:
-            raise DataError(f"codes have shape {codes.shape}; this model's are (n_samples, {self.n_components_}).")
+        if codes.ndim != 2 or codes.shape[1] != self.code_density_.size:
+            raise DataError(f"codes have shape {codes.shape}; this model's are (n_samples, {self.code_density_.size}).")
+        codes = codes.reshape(len(codes), *self.code_density_.shape)
         module = self.as_type(torch.from_numpy(codes[:1]).dtype)
         batches = lambda rows: Batch(torch.from_numpy(codes[rows]))  # noqa: E731
         means = apply(module, batches, len(codes), lambda batch: module.decode(batch.x).mean)
@@ -236,9 +237,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         module = self.as_type(torch.float64, "cpu")
         with torch.inference_mode():
             own = isinstance(module, AutoencoderModule)
-            codes = module.draw_codes((n_samples, self.n_components_), generator) if own else None
+            codes = module.draw_codes((n_samples, *self.code_density_.shape), generator) if own else None
             if codes is None:
-                codes = fitting.draw_normal(n_samples, self.code_mean_, self.code_covariance_, generator)
+                codes = self.code_density_.draw(n_samples, generator)
             return self.data_.from_tensor(module.decode(codes).draw(generator))
 
     def summary(self) -> str:
@@ -293,8 +294,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         }
         tensors = put(dict(self.module_.state_dict()), "module") | put(data_tensors, "data")
         tensors["history"] = text_tensor([json.dumps(self.history_.to_json())])
-        tensors["codes.mean"] = torch.from_numpy(self.code_mean_)
-        tensors["codes.covariance"] = torch.from_numpy(self.code_covariance_)
+        tensors["codes.mean"] = torch.from_numpy(self.code_density_.mean)
+        tensors["codes.covariance"] = torch.from_numpy(self.code_density_.covariance)
         return fitted, tensors
 
     def _unpack(self, fitted: dict[str, Any], tensors: dict[str, Tensor], parts: Iterable[object]) -> None:
@@ -312,5 +313,4 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         self.module_ = module.eval()
         self.history_ = History.from_json(json.loads(tensor_text(tensors["history"])[0]))
         self.doctor_ = [doctor.Finding(**finding) for finding in fitted["doctor"]]
-        self.code_mean_ = tensors["codes.mean"].numpy()
-        self.code_covariance_ = tensors["codes.covariance"].numpy()
+        self.code_density_ = fitting.restored_density(module, self.data_.spec, take(tensors, "codes"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
 from typing import Any, cast
 
 import numpy as np
@@ -14,7 +16,7 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
 from isthmus.data.base import Data
-from isthmus.errors import SettingError
+from isthmus.errors import ModelFileError, SettingError
 from isthmus.metrics import variance_curve
 from isthmus.module import AutoencoderModule
 from isthmus.part import Part, find, known, resolve
@@ -103,23 +105,49 @@ def code_size(wanted: int | str, x: Tensor, spec: SampleSpec) -> int:
     return int(wanted)
 
 
-def code_density(module: AutoencoderModule, some: Batch) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Mean and covariance of codes: where to draw new ones when there is no prior."""
+@dataclass(frozen=True)
+class CodeDensity:
+    """The shape of one code, and mean and covariance of its components: where to draw new ones without a prior.
+
+    A grid of codes has one law for all its places.
+    """
+
+    shape: tuple[int, ...]
+    mean: npt.NDArray[np.float64]  # (n_components,)
+    covariance: npt.NDArray[np.float64]  # (n_components, n_components)
+
+    @property
+    def size(self) -> int:
+        """How many numbers one code has."""
+        return prod(self.shape)
+
+    def draw(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """Codes from the normal law with this mean and covariance, which may be singular: (n_samples, *shape)."""
+        values, vectors = torch.linalg.eigh(torch.from_numpy(self.covariance))
+        noise = torch.randn((n_samples, *self.shape), generator=generator, dtype=torch.float64)
+        codes: Tensor = torch.from_numpy(self.mean) + (noise * values.clamp_min(0).sqrt()) @ vectors.mT
+        return codes
+
+
+def code_density(module: AutoencoderModule, some: Batch) -> CodeDensity:
+    """What the codes of some samples look like."""
     device = next(module.parameters()).device
     weight = None if some.weight is None else some.weight.to(device)
     with torch.inference_mode():
-        codes = module.encode(some.x.to(device), weight).flatten(1).double().cpu()
-    return codes.mean(0).numpy(), torch.atleast_2d(torch.cov(codes.T, correction=0)).numpy()
+        codes = module.encode(some.x.to(device), weight).double().cpu()
+    each = codes.flatten(0, -2)  # every place of a grid is one
+    covariance = torch.atleast_2d(torch.cov(each.T, correction=0))
+    return CodeDensity(tuple(codes.shape[1:]), each.mean(0).numpy(), covariance.numpy())
 
 
-def draw_normal(
-    n_samples: int, mean: npt.NDArray[np.float64], covariance: npt.NDArray[np.float64], generator: torch.Generator
-) -> Tensor:
-    """Draws from a normal law whose covariance may be singular, (n_samples, n_components)."""
-    values, vectors = torch.linalg.eigh(torch.from_numpy(covariance))
-    noise = torch.randn((n_samples, len(mean)), generator=generator, dtype=torch.float64)
-    codes: Tensor = torch.from_numpy(mean) + (noise * values.clamp_min(0).sqrt()) @ vectors.mT
-    return codes
+def restored_density(module: AutoencoderModule, spec: SampleSpec, tensors: dict[str, Tensor]) -> CodeDensity:
+    """The density in a model file; its shape is the module's own, whatever the file says."""
+    with torch.inference_mode():
+        shape = tuple(module.encode(next(module.parameters()).new_zeros(1, *spec.shape)).shape[1:])
+    mean, covariance = tensors["mean"], tensors["covariance"]
+    if mean.shape != shape[-1:] or covariance.shape != 2 * shape[-1:]:
+        raise ModelFileError(f"the density of codes in this file is not one over {shape[-1]} components.")
+    return CodeDensity(shape, mean.double().numpy(), covariance.double().numpy())
 
 
 class Half(nn.Module):
