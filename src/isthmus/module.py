@@ -216,13 +216,13 @@ def _owner(variants: Iterable[Variant], station: str) -> Variant:
 @torch.inference_mode()
 def layers(module: nn.Module, spec: SampleSpec) -> str:
     """What each leaf layer of a module with `encode` and `decode` gives for one sample, and its parameters, as text."""
-    lines = [f"  {'layer':<34} {'kind':<14} {'output':<16} {'parameters':>12}"]
+    lines = [f"  {'layer':<34} {'kind':<16} {'output':<16} {'parameters':>12}"]
 
     def note(name: str) -> Callable[..., None]:
         def hook(layer: nn.Module, _: object, out: object) -> None:
             shape = tuple(out.shape[1:]) if isinstance(out, Tensor) else ""
             own = sum(parameter.numel() for parameter in layer.parameters())
-            lines.append(f"  {name:<34} {type(layer).__name__:<14} {shape!s:<16} {own:>12,}")
+            lines.append(f"  {name:<34} {type(layer).__name__:<16} {shape!s:<16} {own:>12,}")
 
         return hook
 
@@ -234,4 +234,4 @@ def layers(module: nn.Module, spec: SampleSpec) -> str:
         for hook in hooks:
             hook.remove()
     total = sum(parameter.numel() for parameter in module.parameters())
-    return "\n".join([*lines, f"  {'in all':<66} {total:>12,}"])
+    return "\n".join([*lines, f"  {'in all':<68} {total:>12,}"])

@@ -49,6 +49,9 @@ def check_shapes(likelihood: Likelihood) -> None:
 
 def check_density_sums_to_one(likelihood: Likelihood) -> None:
     """The nll is minus the log of a density or probability: summed or integrated over all values it gives one."""
+    if levels := getattr(likelihood, "levels", None):
+        _check_levels_sum_to_one(likelihood, levels)
+        return
     law = _one_law(likelihood)
     draws = law.sample(generator())
     smooth = _smooth_elements(draws)
@@ -58,6 +61,14 @@ def check_density_sums_to_one(likelihood: Likelihood) -> None:
         assert abs(area - 1) < 1e-3, (
             f"the density of {likelihood!r} has the integral {area:.4f} over element {element}."
         )
+
+
+def _check_levels_sum_to_one(likelihood: Likelihood, levels: int) -> None:
+    """Where each element takes one of some levels from 0 to 1, draws need not meet them all."""
+    every = torch.linspace(0, 1, levels, dtype=torch.float64)[:, None].expand(-1, *SPEC.shape)
+    total = torch.exp(-_one_law(likelihood, levels).nll(every)).sum(0)
+    error = largest_difference(total, torch.ones_like(total))
+    assert error < 1e-9, f"the probabilities of {likelihood!r} sum to {total}, not to 1 for each element."
 
 
 def check_mean_is_the_mean_of_draws(likelihood: Likelihood) -> None:

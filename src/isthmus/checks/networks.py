@@ -6,6 +6,7 @@ Axes: B samples of the batch, *spec.shape one sample.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -24,12 +25,16 @@ from isthmus.checks.small import (
     samples,
     seeded,
     some_absent,
+    train_shortly,
+    with_needed,
     without_gradient,
 )
 from isthmus.checks.turning import check_turning
 from isthmus.errors import DataError, SettingError
 from isthmus.networks.base import EncoderDecoder, Network
+from isthmus.part import find, known
 from isthmus.spec import SampleSpec
+from isthmus.variants.base import Variant
 
 
 def checks(network: Network) -> Iterator[Callable[[Any], None]]:
@@ -42,6 +47,9 @@ def checks(network: Network) -> Iterator[Callable[[Any], None]]:
     yield check_weights_travel
     yield check_stages_undo_each_other
     yield check_numeric_arguments_turn
+    yield check_every_variant_goes_with_it
+    yield check_any_size_comes_back
+    yield check_padding_changes_nothing
     if getattr(network, "tied", False):
         yield check_tied_halves_the_weights
         yield check_tied_stays_tied
@@ -134,20 +142,21 @@ def check_weights_travel(network: Network) -> None:
 
 
 def check_stages_undo_each_other(network: Network) -> None:
-    """Pairs of layers from the outside in: the decoder's goes back to the width that the encoder's came from."""
+    """Pairs of layers from the outside in: the decoder's goes back to the shape that the encoder's came from."""
     spec = accepted_spec(network)
     module = _made(network, spec).eval()
-    hidden = samples(spec)
-    for depth, (down, up) in enumerate(module.stages()):
-        if depth == 0 and module.code_axes == 1:
-            hidden = hidden.flatten(1)
-        inner = down(hidden)
-        back = up(inner)
+    stages, given = module.stages(), list[Tensor]()
+    hooks = [down.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0])) for down, _ in stages]
+    module.encoder(samples(spec), None)
+    for hook in hooks:
+        hook.remove()
+    assert len(given) == len(stages), f"the encoder of {network!r} goes through {len(given)} of {len(stages)} stages."
+    for depth, ((down, up), hidden) in enumerate(zip(stages, given, strict=True)):
+        back = up(down(hidden))
         fits = back.shape == hidden.shape
         assert fits, (
             f"stage {depth} of {network!r} goes from {tuple(hidden.shape[1:])} back to {tuple(back.shape[1:])}."
         )
-        hidden = inner
 
 
 def check_numeric_arguments_turn(network: Network) -> None:
@@ -159,6 +168,64 @@ def check_numeric_arguments_turn(network: Network) -> None:
             return [_pass(module, samples(spec)), *module.state_dict().values()]
 
     check_turning([network, *type(network).examples()], result)
+
+
+def check_every_variant_goes_with_it(network: Network) -> None:
+    """Each trains, reaches every weight, and leaves rows independent and absent values unheard."""
+    spec = replace(accepted_spec(network), gaps=True)
+    for name in known("variants"):
+        variant = find("variants", name, Variant).examples()[0]
+        assert isinstance(variant, Variant)
+        module, x = build(with_needed(variant), network, spec=spec), samples(spec)
+        weight = some_absent(x)
+        with seeded(2):
+            module.loss(x, weight, generator=generator()).backward()
+        lost = without_gradient(module.named_parameters())
+        assert not lost, f"in {network!r} with {name} no gradient reaches {', '.join(lost)}."
+        module.zero_grad()
+        losses = train_shortly(module, x)["loss"]
+        assert all(map(math.isfinite, losses)), f"{network!r} with {name} has the losses {losses}."
+        together, other = (module.reconstruct(rows, weight) for rows in (x, torch.where(weight > 0, x, 1e6)))
+        alone = module.reconstruct(x[1:2], weight[1:2])
+        assert together.bound is not None and other.bound is not None and alone.bound is not None
+        error = largest_difference(together.bound[1:2], alone.bound)
+        assert error < 1e-10, f"in {network!r} with {name} the loss of a row depends on the others (by {error:.2g})."
+        error = largest_difference(together.bound, other.bound)
+        assert error < 1e-10, f"in {network!r} with {name} the loss depends on values of weight zero (by {error:.2g})."
+
+
+def check_any_size_comes_back(network: Network) -> None:
+    """Odd, one thin, and a single element."""
+    spec = accepted_spec(network)
+    for sizes in ((1, 1), (1, 7), (7, 4)) if len(spec.shape) > 1 else ():
+        own = replace(spec, shape=_resized(spec, sizes))
+        x = samples(own, n_rows=3)
+        raw = _pass(_made(network, own).eval(), x)
+        assert raw.shape == x.shape, f"{network!r} gives samples of shape {tuple(x.shape[1:])} back as {raw.shape[1:]}."
+
+
+def check_padding_changes_nothing(network: Network) -> None:
+    """A sample that is padded with weight 0 to the length of others has the loss and the output that it has alone."""
+    spec = accepted_spec(network)
+    free = tuple(axis for axis in range(len(spec.shape)) if axis != spec.channels)
+    if not free:
+        return
+    try:
+        module = build((), network, spec=replace(spec, free=free)).eval()
+    except SettingError:
+        return  # it takes one size only, and says so
+    real = samples(replace(spec, shape=_resized(spec, (5, 6))), n_rows=2)
+    inside = tuple(map(slice, real.shape))
+    x = torch.full((2, *spec.shape), 100.0, dtype=torch.float64)
+    weight = torch.zeros_like(x)
+    x[inside], weight[inside] = real, 1.0
+    alone, padded = module.reconstruct(real, torch.ones_like(real)), module.reconstruct(x, weight)
+    assert alone.bound is not None and padded.bound is not None and alone.output and padded.output
+    error = max(
+        largest_difference(alone.bound, padded.bound),
+        largest_difference(alone.output.mean[0], padded.output.mean[0][inside]),
+    )
+    assert error < 1e-10, f"in {network!r} padding changes the loss or the output (by {error:.2g})."
 
 
 def check_tied_halves_the_weights(network: Network) -> None:
@@ -207,6 +274,12 @@ def accepted_spec(network: Network) -> SampleSpec:
             continue
         return spec
     raise AssertionError(f"{network!r} refuses vectors, series and pictures alike: {' | '.join(refusals)}")
+
+
+def _resized(spec: SampleSpec, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a sample with other sizes along the axes that are no channels."""
+    left = iter(sizes)
+    return tuple(size if axis == spec.channels else next(left) for axis, size in enumerate(spec.shape))
 
 
 def _made(network: Network, spec: SampleSpec, n_features: int = N_COMPONENTS, seed: int = 0) -> EncoderDecoder:

@@ -1,2 +1,3 @@
+from .conv import Conv as Conv
 from .custom import Custom as Custom
 from .dense import Dense as Dense

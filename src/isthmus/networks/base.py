@@ -25,6 +25,11 @@ class EncoderDecoder(nn.Module):
     decoder: nn.Module
     #: How many axes one code has: 1 for a vector, 3 for a grid of codes.
     code_axes: int = 1
+    #: How far from an element of the output the elements lie that it depends on, at most, along the free axes; None
+    #: where it depends on the whole sample.
+    reach: int | None = None
+    #: The steps by which a sample must move along the free axes to give the same output, moved.
+    stride: int = 1
 
     def stages(self) -> list[tuple[nn.Module, nn.Module]]:
         """Pairs (encoder layer, the decoder layer that undoes it) from the outside in, for greedy pre-training."""

@@ -8,20 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from isthmus.errors import SettingError
+from isthmus.networks._activations import ACTIVATIONS
 from isthmus.networks.base import EncoderDecoder, Network, mask_absent
 from isthmus.spec import SampleSpec
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "gelu": nn.GELU,
-    "elu": nn.ELU,
-    "selu": nn.SELU,
-    "silu": nn.SiLU,
-    "leaky_relu": nn.LeakyReLU,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-    "linear": nn.Identity,
-}
 NORMALISATIONS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
 
