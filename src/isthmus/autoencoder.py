@@ -122,13 +122,13 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
     def _batches(self, X: Any, rows: Any, target: Any) -> tuple[Callable[[np.ndarray], Batch], int]:
         """Where training gets its batches from, and how many rows there are."""
         self.data_ = data = fitting.data_type(self.data_type, X, type(self).__name__).fit(X)
-        samples, dtype = data.open(X), fitting.number_type(self.precision)
-        counterparts = None if target is None else data.open(target)
-        if counterparts is not None and len(counterparts) != len(samples):
-            raise DataError(
-                f"X has {len(samples)} samples and its counterparts {len(counterparts)}; give one for each."
-            )
-        chosen = np.arange(len(samples)) if rows is None else np.asarray(rows)
+        whole, dtype = data.open(X), fitting.number_type(self.precision)
+        samples, chosen = data.for_training(whole, rows)
+        counterparts = None
+        if target is not None:
+            clean = data.open(target)
+            data.check_pairs(whole, clean)
+            counterparts = data.for_training(clean, rows)[0]
 
         def batches(index: np.ndarray) -> Batch:
             batch = data.batch(samples, chosen[index], dtype)
@@ -203,7 +203,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
     def reconstruct(self, X: Any) -> Any:
         """What comes out for each sample: the same type of data as went in."""
         means, samples = self._read(X, lambda m, batch: m.decode(m.encode(batch.x, batch.weight), batch.weight).mean)
-        return self.data_.from_tensor(torch.from_numpy(means), samples.container)
+        return self.data_.give_back(torch.from_numpy(means), samples)
 
     def inverse_transform(self, X: Any) -> Any:
         """The samples that codes as `transform` gives them stand for, as the type of data fitted on."""
@@ -259,7 +259,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         """Something of every sample's pass, and the samples."""
         check_is_fitted(self)
         samples = self.data_.open(X)
-        dtype = torch.float32 if getattr(X, "dtype", None) == np.float32 else torch.float64
+        dtype = self.data_.number_type(X)
         module = self.as_type(dtype)
         batches = lambda rows: self.data_.batch(samples, rows, dtype)  # noqa: E731
         return apply(module, batches, len(samples), lambda batch: read(module, batch)), samples

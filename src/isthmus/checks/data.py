@@ -47,7 +47,8 @@ def check_batches_are_rows(data: Data) -> None:
     rows = np.array([5, 0, 3])
     for X, fitted, batch in _fitted(data):
         some = fitted.batch(fitted.open(X), rows, torch.float64)
-        shape = (len(batch.x), *fitted.spec.shape)
+        spec, found = fitted.spec, batch.x.shape[1:]
+        shape = (len(batch.x), *(found[axis] if axis in spec.free else n for axis, n in enumerate(spec.shape)))
         assert batch.x.shape == shape, f"{data!r} gives batches of shape {tuple(batch.x.shape)}; its spec says {shape}."
         assert torch.equal(some.x, batch.x[rows]), f"{data!r} must give the rows in the order asked for."
         if batch.weight is not None:
@@ -77,7 +78,7 @@ def check_input_stays(data: Data) -> None:
 
 def check_numeric_arguments_turn(data: Data) -> None:
     def result(part: Data) -> list[Tensor]:
-        return [batch.x for _, _, batch in _fitted(part)]
+        return [_trained_on(fitted, X) for X, fitted, _ in _fitted(part)]
 
     check_turning([data, *type(data).examples()], result)
 
@@ -88,6 +89,12 @@ def _fitted(data: Data) -> Iterator[tuple[Any, Data, Batch]]:
         if type(data).accepts(X):
             fitted = copy.deepcopy(data).fit(X)
             yield X, fitted, _all(fitted, X)
+
+
+def _trained_on(data: Data, X: Any) -> Tensor:
+    """All that training sees, which may be pieces of the samples."""
+    samples, rows = data.for_training(data.open(X))
+    return data.batch(samples, rows, torch.float64).x
 
 
 def _all(data: Data, X: Any) -> Batch:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 N_ROWS = 60
+N_PICTURES = 24
 
 
 def array(n_rows: int = N_ROWS) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -37,9 +38,25 @@ def frame(n_rows: int = N_ROWS) -> pl.DataFrame:
     )
 
 
+def pictures(n_pictures: int = N_PICTURES) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Light spots on a dark ground, 8 x 8, at different places."""
+    random = np.random.default_rng(2)
+    y, x, place = np.arange(8)[:, None], np.arange(8), random.uniform(1, 6, size=(2, n_pictures, 1, 1))
+    spots: np.ndarray[Any, Any] = np.exp(-((y - place[0]) ** 2 + (x - place[1]) ** 2) / 4)
+    return (255 * spots).astype(np.uint8)
+
+
 def containers() -> list[Any]:
     """The same kinds of data in every container that is installed here."""
     found: list[Any] = [array(), array().astype(np.float32), frame()]
+    spots = pictures()
+    holes = np.where(np.random.default_rng(3).random(spots.shape) < 0.05, np.nan, 3.0 * spots)
+    mixed = [spot[: 8 - place % 3, : 8 - place % 2] for place, spot in enumerate(spots)]
+    found += [spots, holes, mixed]
+    if importlib.util.find_spec("PIL") is not None:
+        from PIL import Image
+
+        found.append([Image.fromarray(np.tile(spot, (1, 1 + place % 2))) for place, spot in enumerate(mixed)])
     if importlib.util.find_spec("pandas") is not None and importlib.util.find_spec("pyarrow") is not None:
         found.append(frame().to_pandas())
         found.append(frame().to_arrow())
@@ -53,6 +70,8 @@ def name_of(X: Any) -> str:
 
 def copied(X: Any) -> Any:
     """A copy that does not share memory; pyarrow tables cannot be changed."""
+    if isinstance(X, list):
+        return [copied(one) for one in X]
     return X.copy() if hasattr(X, "copy") else X.clone() if hasattr(X, "clone") else X
 
 
@@ -60,6 +79,8 @@ def same(first: Any, second: Any) -> bool:
     """Whether two answers are equal to the last bit; absent values equal each other."""
     if type(first) is not type(second):
         return False
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(same, first, second))
     if isinstance(first, np.ndarray):
         nan = first.dtype.kind == "f"
         return first.dtype == second.dtype and bool(np.array_equal(first, second, equal_nan=nan))

@@ -1,1 +1,2 @@
+from .images import Images as Images
 from .tables import Tables as Tables

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus.errors import DataError
 from isthmus.part import Part
 from isthmus.spec import SampleSpec
 from isthmus.training.batch import Batch
@@ -126,6 +127,26 @@ class Data(Part):
     @abstractmethod
     def from_tensor(self, x: Tensor, container: str | None = None) -> Any:
         """Samples out of tensors; `container` names the type to give back, None means the training data's."""
+
+    def for_training(self, samples: Any, rows: Any = None) -> tuple[Samples, np.ndarray[Any, Any]]:
+        """What training takes of opened samples, or of some rows of them, and which rows of it that are.
+
+        By default the samples themselves; a type that cuts its samples into pieces gives the pieces.
+        """
+        return samples, np.arange(len(samples)) if rows is None else np.asarray(rows)
+
+    def check_pairs(self, samples: Any, targets: Any) -> None:
+        """Whether each sample has its counterpart; raises DataError where they cannot be pairs."""
+        if len(samples) != len(targets):
+            raise DataError(f"X has {len(samples)} samples and its counterparts {len(targets)}; give one for each.")
+
+    def number_type(self, X: Any) -> torch.dtype:
+        """The type to compute in outside training: float64, unless the data have less."""
+        return torch.float32 if getattr(X, "dtype", None) == np.float32 else torch.float64
+
+    def give_back(self, x: Tensor, samples: Any) -> Any:
+        """Samples out of tensors, each in the form of the one of `samples` in its place."""
+        return self.from_tensor(x, samples.container)
 
     @abstractmethod
     def describe(self, column: int, x_row: Tensor) -> str:

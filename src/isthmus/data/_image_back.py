@@ -1,0 +1,152 @@
+"""Tensors back into pictures: in the form of training's, or each in the form of the picture that it belongs to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.data import _image_modes as modes
+from isthmus.data._image_files import ImageFile, ImageFiles, write_file
+from isthmus.data._image_forms import Extent, Form, Pixels, resized, to_pixels
+from isthmus.data._image_samples import ImageSamples, Stack
+from isthmus.data._image_sources import is_image
+from isthmus.errors import DataError
+
+PLAIN_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+
+
+def plain(form: Form) -> Form:
+    """The form of any such picture: without what belongs to one alone."""
+    mode = PLAIN_MODES[form.channels] if form.mode == "P" else form.mode
+    return replace(form, name="", palette=b"", profile=b"", resolution=None, mode=mode)
+
+
+def as_container(x: Tensor, container: str, form: Form, extent: Extent) -> Any:
+    """Pictures (n, c, h, w) of the form of training's, in the size that they have."""
+    pixels = to_pixels(x, form.channels, extent, form.dtype)
+    form = replace(form, axis=form.axis or form.channels > 1)
+    if container == "numpy":
+        return _squeezed(pixels, form)
+    if container == "list":
+        return [_squeezed(one, form) for one in pixels]
+    drawn = [_drawable(one, form, f"picture {place}") for place, one in enumerate(pixels)]
+    if container == "pillow":
+        return [modes.to_image(*one) for one in drawn]
+    if container != "files":
+        raise DataError(f"the container is {container!r}; it must be numpy, list, pillow or files.")
+    ending = modes.ENDINGS[form.kind][0] if form.kind else _ending(drawn[0][1])
+    return ImageFiles(
+        [
+            ImageFile(f"{place:05d}{ending}", pixels=one, form=replace(own, name=f"{place:05d}{ending}"))
+            for place, (one, own) in enumerate(drawn)
+        ]
+    )
+
+
+def like(x: Tensor | Sequence[Tensor], samples: ImageSamples, extent: Extent) -> Any:
+    """Each picture (c, h, w) in the form of the sample in the same place: type, size, mode, name."""
+    source = samples.source
+    if isinstance(source, Stack):
+        stacked = x if isinstance(x, Tensor) else torch.stack(list(x))
+        return _squeezed(_in_form(stacked, samples, np.arange(len(source)), extent), source.form(0))
+    made = [(_in_form(one[None], samples, np.array([place]), extent)[0], place) for place, one in enumerate(x)]
+    if samples.container == "files":
+        forms = [source.form(place) for _, place in made]
+        return ImageFiles([ImageFile(f.name, pixels=one, form=f) for (one, _), f in zip(made, forms, strict=True)])
+    return [_returned(one, source.form(place)) for one, place in made]
+
+
+def _in_form(x: Tensor, samples: ImageSamples, rows: np.ndarray[Any, Any], extent: Extent) -> Pixels:
+    """Pictures of one form: cut out of the canvas, in their own size, with the alpha that the model did not see."""
+    form = samples.source.form(int(rows[0]))
+    height, width = samples.model_size(int(rows[0]))
+    pixels = to_pixels(resized(x[:, :, :height, :width], form.size), form.channels, extent, form.dtype)
+    if form.channels in (2, 4) and x.shape[1] in (1, 3):
+        untouched = samples.source.pixels(rows)
+        pixels[..., -1:] = (untouched if isinstance(untouched, np.ndarray) else untouched[0])[..., -1:]
+    return pixels
+
+
+def _squeezed(pixels: Pixels, form: Form) -> Pixels:
+    return pixels if form.axis else pixels[..., 0]
+
+
+def _returned(pixels: Pixels, form: Form) -> Any:
+    return modes.to_image(pixels, form) if form.mode else _squeezed(pixels, form)
+
+
+# ---- into files
+
+
+def write_pictures(X: Any, path: Any) -> None:
+    """Pictures into a folder, or a single one into a file."""
+    target = os.fspath(path)
+    made = X if isinstance(X, ImageFiles) else ImageFiles(_numbered(X))
+    alone = len(made) == 1 and not os.path.isdir(target) and modes.kind_by_name(target)
+    if not alone:
+        made.write(target)
+        return
+    file = made.files[0]
+    if file.pixels is None or file.form is None:
+        made.files = [replace(file, name=os.path.basename(target))]
+        made.write(os.path.dirname(target) or os.curdir)
+        return
+    write_file(target, file.pixels, file.form)
+
+
+def _numbered(X: Any) -> list[ImageFile]:
+    listed = list(X) if isinstance(X, (list, tuple, np.ndarray)) else None
+    if listed is None or (isinstance(X, np.ndarray) and X.ndim not in (3, 4)):
+        raise DataError(
+            f"{type(X).__name__} are no pictures to write; give an array (n, height, width) or (n, height, width, "
+            "channels), a list of arrays or images, or what `reconstruct` gave."
+        )
+    made = []
+    for place, one in enumerate(listed):
+        pixels, form = _held(one, f"picture {place}")
+        name = f"{place:05d}{_ending(form)}"
+        made.append(ImageFile(name, pixels=pixels, form=replace(form, name=name)))
+    return made
+
+
+def _held(one: Any, name: str) -> tuple[Pixels, Form]:
+    if is_image(one):
+        pixels, form = modes.decode_image(one)
+        return pixels, form
+    if not isinstance(one, np.ndarray) or one.ndim not in (2, 3) or (one.ndim == 3 and one.shape[2] not in PLAIN_MODES):
+        raise DataError(f"{name} is no picture to write; give arrays (height, width) or (height, width, channels).")
+    pixels = one if one.ndim == 3 else one[..., None]
+    return _drawable(pixels, Form(pixels.shape[0], pixels.shape[1], pixels.shape[2], pixels.dtype.name), name)
+
+
+def _drawable(pixels: Pixels, form: Form, name: str) -> tuple[Pixels, Form]:
+    """Values that a picture file can hold, and the form of them; floats become whole numbers of 8 bits."""
+    channels = pixels.shape[2]
+    if form.mode and form.mode != "P":
+        return pixels, form
+    if pixels.dtype.kind == "f":
+        low, high = float(np.nanmin(pixels, initial=0.0)), float(np.nanmax(pixels, initial=1.0))
+        if low < -1 or high > 2:
+            raise DataError(
+                f"{name} has values from {low:.4g} to {high:.4g}; floats are drawn from 0 to 1: scale them."
+            )
+        pixels = np.rint(np.clip(np.nan_to_num(pixels), 0, 1) * 255).astype(np.uint8)
+    simple = {("bool", 1): "1", ("uint16", 1): "I;16", ("int32", 1): "I"}
+    mode = PLAIN_MODES[channels] if pixels.dtype == np.uint8 else simple.get((pixels.dtype.name, channels))
+    if mode is None:
+        raise DataError(
+            f"{name} has {pixels.dtype.name} values in {channels} channels, which no picture file of ours can hold; "
+            "convert it to uint8."
+        )
+    return pixels, replace(form, mode=mode, dtype=pixels.dtype.name)
+
+
+def _ending(form: Form) -> str:
+    """PNG wherever it can hold the picture."""
+    return ".tif" if form.mode in ("F", "I", "CMYK", "YCbCr", "HSV") else ".png"
