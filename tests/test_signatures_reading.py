@@ -154,6 +154,11 @@ WRONG = {
 }
 
 
+def test_a_pair_of_numbers_is_read() -> None:
+    data_type = next(one for one in parameters(public("Autoencoder")) if one.name == "data_type")
+    assert read(data_type, "images(size=(32, 48))") == "images(size=(32, 48))"
+
+
 @pytest.mark.parametrize("text", RIGHT)
 def test_what_is_accepted_can_be_resolved(text: str) -> None:
     from isthmus.variants.base import Variant

@@ -117,7 +117,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
     def build(self, X: Any) -> AutoencoderModule:
         """The untrained module that `fit` would train on X, for a look at its layers and sizes; learns only `data_`."""
         batches, n_rows = self._batches(X, None, None)
-        return self._build(self._code_size(batches(fitting.some_rows(n_rows))))
+        return self._build(self._code_size(batches(fitting.some_rows(n_rows, self.data_.spec))))
 
     def _batches(self, X: Any, rows: Any, target: Any) -> tuple[Callable[[np.ndarray], Batch], int]:
         """Where training gets its batches from, and how many rows there are."""
@@ -140,7 +140,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
 
     def _train(self, batches: Callable[[np.ndarray], Batch], n_rows: int) -> None:
         settings = fitting.training_settings(self.training)
-        some = batches(fitting.some_rows(n_rows))
+        some = batches(fitting.some_rows(n_rows, self.data_.spec))
         self.n_components_ = self._code_size(some)
         seed = int(fitting.random_numbers(self.random_state).randint(2**31))
         device = resolve_device(self.device)
@@ -215,7 +215,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         codes = codes.reshape(len(codes), *self.code_density_.shape)
         module = self.as_type(torch.from_numpy(codes[:1]).dtype)
         batches = lambda rows: Batch(torch.from_numpy(codes[rows]))  # noqa: E731
-        means = apply(module, batches, len(codes), lambda batch: module.decode(batch.x).mean)
+        means = apply(module, batches, len(codes), lambda batch: module.decode(batch.x).mean, self.data_.spec.size)
         return self.data_.from_tensor(torch.from_numpy(means))
 
     def score_samples(self, X: Any) -> Array:
@@ -262,7 +262,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         dtype = self.data_.number_type(X)
         module = self.as_type(dtype)
         batches = lambda rows: self.data_.batch(samples, rows, dtype)  # noqa: E731
-        return apply(module, batches, len(samples), lambda batch: read(module, batch)), samples
+        size = self.data_.spec.size
+        return apply(module, batches, len(samples), lambda batch: read(module, batch), size), samples
 
     def read(self, X: Any, read: Callable[[AutoencoderModule, Batch], Tensor]) -> Array:
         """What `read(module, batch)` gives for every sample: how tasks look into the pass."""

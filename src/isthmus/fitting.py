@@ -24,7 +24,8 @@ from isthmus.spec import SampleSpec
 from isthmus.training import Batch, Training
 
 log = logging.getLogger("isthmus")
-SHOWN = 4096  # rows that the choice of a size, the doctor and the density of codes look at
+SHOWN = 4096  # rows that the choice of a size, the doctor and the density of codes look at, at most
+SHOWN_NUMBERS = 2**22  # and how many numbers
 
 
 def data_type(wanted: str | Data, X: Any, owner: str) -> Data:
@@ -83,9 +84,10 @@ def random_numbers(random_state: object) -> np.random.RandomState:
         ) from error
 
 
-def some_rows(n_rows: int) -> npt.NDArray[np.int64]:
-    """All rows, or evenly spread ones where there are many."""
-    return np.unique(np.linspace(0, n_rows - 1, min(n_rows, SHOWN)).astype(np.int64))
+def some_rows(n_rows: int, spec: SampleSpec) -> npt.NDArray[np.int64]:
+    """All rows, or evenly spread ones where there are many, fewer where samples are large."""
+    shown = min(n_rows, SHOWN, max(16, SHOWN_NUMBERS // spec.size))
+    return np.unique(np.linspace(0, n_rows - 1, shown).astype(np.int64))
 
 
 def code_size(wanted: int | str, x: Tensor, spec: SampleSpec) -> int:

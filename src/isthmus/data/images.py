@@ -75,7 +75,7 @@ class Images(Data):
         size: int | tuple[int, int] | None = None,
         patch: int | None = None,
         damaged: str = "refuse",
-        max_pixels: int = files.MAX_PIXELS,
+        max_pixels: int = 40_000_000,
     ):
         self.mode = mode
         self.size = size

@@ -132,7 +132,7 @@ def plan(model: Autoencoder, X: Any) -> Plan:
     """What `fit` would train on these data, built but not trained."""
     module = model.build(X)
     data, samples = model.data_, model.data_.open(X)
-    some = data.batch(samples, fitting.some_rows(len(samples)), fitting.number_type(model.precision))
+    some = data.batch(samples, fitting.some_rows(len(samples), data.spec), fitting.number_type(model.precision))
     return Plan(
         len(samples),
         data.spec.size,

@@ -244,8 +244,10 @@ def _members(annotation: ast.expr | None, module: str, inside: bool = False) -> 
         if holder == "Literal":
             words = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
             yield from ((word, module, inside) for word in words)
-        elif holder in ("Sequence", "list"):
-            yield from _members(annotation.slice, module, True)
+        elif holder in ("Sequence", "list", "tuple"):
+            kinds = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
+            for kind in kinds:
+                yield from _members(kind, module, True)
     elif isinstance(annotation, ast.Name):
         alias = _origin(Source(module, annotation.id))
         value = _definition(alias)

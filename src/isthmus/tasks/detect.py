@@ -171,9 +171,15 @@ class AnomalyDetector(OutlierMixin, Task):
         def batches(index: npt.NDArray[np.int64]) -> Batch:
             return data.batch(samples, np.asarray(rows)[index], torch.float64)
 
-        shares = apply(module, batches, len(rows), lambda batch: self._shares(module, batch))
+        shares = apply(module, batches, len(rows), lambda batch: self._shares(module, batch), data.spec.size)
         expected = torch.from_numpy(
-            apply(module, batches, len(rows), lambda batch: module.decode(module.encode(batch.x, batch.weight)).point)
+            apply(
+                module,
+                batches,
+                len(rows),
+                lambda batch: module.decode(module.encode(batch.x, batch.weight), batch.weight).point,
+                data.spec.size,
+            )
         )
         given = batches(np.arange(len(rows))).x
         return [self._reason(shares[i], given[i], expected[i], n_reasons) for i in range(len(rows))]

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from isthmus.training.batch import Batch
 
 CHUNK = 1024
+#: Numbers of one chunk at most, so that large pictures go one by one.
+CHUNK_NUMBERS = 2**22
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -23,8 +25,11 @@ def apply(
     batches: Callable[[npt.NDArray[np.int64]], Batch],
     n_samples: int,
     read: Callable[[Batch], Tensor],
+    sample_size: int = 1,
 ) -> Array:
     """What `read` gives for every sample, (n_samples, ...); a chunk of rows at a time, on the module's device.
+
+    `sample_size` says how many numbers one sample has: of large samples a chunk holds few.
 
     >>> import torch
     >>> x = torch.arange(6.0).reshape(3, 2)
@@ -34,8 +39,9 @@ def apply(
     """
     device = next(module.parameters()).device
     result: Array | None = None
-    for start in range(0, n_samples, CHUNK):
-        rows = np.arange(start, min(start + CHUNK, n_samples))
+    chunk = max(1, min(CHUNK, CHUNK_NUMBERS // sample_size))
+    for start in range(0, n_samples, chunk):
+        rows = np.arange(start, min(start + chunk, n_samples))
         piece = read(batches(rows).to(device)).cpu().numpy()
         if result is None:
             result = np.empty((n_samples, *piece.shape[1:]), dtype=piece.dtype)
