@@ -155,8 +155,8 @@ WRONG = {
 
 
 def test_a_pair_of_numbers_is_read() -> None:
-    data_type = next(one for one in parameters(public("Autoencoder")) if one.name == "data_type")
-    assert read(data_type, "images(size=(32, 48))") == "images(size=(32, 48))"
+    data_type = next(one for one in signatures.parameters(signatures.public("Autoencoder")) if one.name == "data_type")
+    assert values.read(data_type, "images(size=(32, 48))") == "images(size=(32, 48))"
 
 
 @pytest.mark.parametrize("text", RIGHT)
