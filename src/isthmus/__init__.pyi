@@ -3,6 +3,7 @@ from . import data as data
 from . import likelihoods as likelihoods
 from . import networks as networks
 from . import priors as priors
+from . import report as report
 from . import tasks as tasks
 from . import thresholds as thresholds
 from . import training as training

@@ -27,7 +27,6 @@ from isthmus.storage import tensor_text, text_tensor
 from isthmus.training import Batch, History, Training, train
 from isthmus.training.applying import Array, apply
 from isthmus.training.devices import own_randomness, reseed, resolve_device
-from isthmus.training.progress import ProgressBar
 
 
 class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
@@ -52,13 +51,15 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         float64, float32 data in float32.
     device : "auto" (a GPU where there is one), "cpu", "cuda", ...
     random_state : an int for the same result every time (same machine, threads and versions).
-    verbose : True shows progress, False nothing, None shows it in a terminal or notebook when training takes a while.
+    verbose : True shows progress and losses, in a notebook as curves; False nothing; None shows them in a terminal or
+        notebook when training takes a while.
 
     Attributes
     ----------
     module_ : the trained torch module; encoder_, decoder_ : its halves, sharing the weights.
     data_ : the data type with the schema it learned; history_ : every term of the loss, epoch by epoch.
-    doctor_ : list of findings; n_components_ : numbers in a code; n_features_in_ : columns seen in fit.
+    doctor_ : list of findings; n_components_ : numbers in a code; n_samples_ : samples trained on.
+    n_features_in_ : columns seen in fit.
 
     Raises
     ------
@@ -123,6 +124,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         """Where training gets its batches from, and how many rows there are."""
         self.data_ = data = fitting.data_type(self.data_type, X, type(self).__name__).fit(X)
         whole, dtype = data.open(X), fitting.number_type(self.precision)
+        self.n_samples_ = len(whole) if rows is None else len(rows)
         samples, chosen = data.for_training(whole, rows)
         counterparts = None
         if target is not None:
@@ -148,8 +150,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
             reseed(device, seed)
             module = self._build(self.n_components_).to(device, fitting.number_type(self.precision))
         before = self._say(doctor.before_training(self.data_, some, module, n_rows))
-        bar = ProgressBar(self.verbose)
-        self.history_ = train(module, batches, n_rows, settings, seed=seed, watchers=[bar])
+        watchers = fitting.watchers(self.verbose)
+        self.history_ = train(module, batches, n_rows, settings, seed=seed, watchers=watchers)
         self.module_ = module
         self.doctor_ = before + self._say(doctor.after_training(module, some, self.history_))
         self.code_density_ = fitting.code_density(module, some)
@@ -290,6 +292,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
             "data": to_json(self.data_),
             "schema": schema,
             "n_components": self.n_components_,
+            "n_samples": self.n_samples_,
             "history": self.history_.outline(),
             "doctor": [finding.to_json() for finding in self.doctor_],
         }
@@ -303,7 +306,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         self.data_ = from_json(fitted["data"], parts)
         self.data_.restore(fitted["schema"], take(tensors, "data"))
         self.data_.owner = type(self).__name__
-        self.n_components_ = fitted["n_components"]
+        self.n_components_, self.n_samples_ = fitted["n_components"], fitted["n_samples"]
         weights = take(tensors, "module")
         with torch.device("meta"):
             check_shapes(self._build(self.n_components_).state_dict(), weights)

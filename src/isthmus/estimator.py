@@ -14,6 +14,7 @@ from torch import Tensor
 
 from isthmus import __version__, storage
 from isthmus.data.base import Data
+from isthmus.part import public
 from isthmus.saving import Packed, settings_to_json
 
 
@@ -37,6 +38,19 @@ class Estimator(BaseEstimator):
             "fitted": fitted,
         }
         storage.save(Path(path), document, tensors)
+
+    def report(self, path: str | Path, X: Any = None, colour: Any = None, *, title: str = "") -> Path:
+        """Write a report to one HTML file, which opens offline; needs the report extra. See `isthmus.report.report`.
+
+        Parameters
+        ----------
+        path : the file to write.
+        X : data to show the model on, the training data or new ones; None leaves out what needs data.
+        colour : what colours the map of the code: a column's name, or one value for each sample, such as y.
+        title : the page's heading; empty for the model's name.
+        """
+        written: Path = public("report", "report")(self, path, X, colour, title=title)
+        return written
 
     def _learned_data(self) -> Data | None:
         """The data type with its schema; None before `fit`."""

@@ -6,6 +6,7 @@ import copy
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import prod
 from typing import Any, cast
 
@@ -19,9 +20,11 @@ from isthmus.data.base import Data
 from isthmus.errors import ModelFileError, SettingError
 from isthmus.metrics import variance_curve
 from isthmus.module import AutoencoderModule
-from isthmus.part import Part, find, known, resolve
+from isthmus.part import Part, find, known, public, resolve
 from isthmus.spec import SampleSpec
 from isthmus.training import Batch, Training
+from isthmus.training.progress import ProgressBar
+from isthmus.training.watch import Watcher
 
 log = logging.getLogger("isthmus")
 SHOWN = 4096  # rows that the choice of a size, the doctor and the density of codes look at, at most
@@ -72,6 +75,14 @@ def part_behind(argument: str, name: str) -> object:
         return name
     automatic = {"network": "dense", "likelihood": "normal"}
     return resolve(kinds[argument], automatic.get(argument, name) if name == "auto" else name, Part)
+
+
+def watchers(verbose: bool | None) -> list[Watcher]:
+    """Who looks on in training: a bar with the losses, and in a notebook their curves where matplotlib is there."""
+    bar = ProgressBar(verbose)
+    if not (bar.wanted and bar.console.is_jupyter and find_spec("matplotlib")):
+        return [bar]
+    return [bar, public("report", "LiveCurves")(delay=bar.delay)]
 
 
 def random_numbers(random_state: object) -> np.random.RandomState:

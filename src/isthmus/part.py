@@ -160,6 +160,11 @@ def find(kind: str, name: str, base: type[Part] = Part) -> type[Part]:
     raise SettingError(f"{given} is unknown{hint} Known: {', '.join(sorted(classes))}.")
 
 
+def public(folder: str, name: str) -> Any:
+    """A public name of one of our folders, loaded when asked for: `model.report` stands below what does its work."""
+    return getattr(importlib.import_module(f"isthmus.{folder}"), name)
+
+
 def resolve(kind: str, value: object, base: type[P]) -> P:
     """A name, a name with settings (`"top_k(k=4)"`), a class or an object becomes an object of class `base`.
 

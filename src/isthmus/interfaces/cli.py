@@ -96,15 +96,19 @@ def _builders() -> dict[str, Callable[[], click.Command]]:
 
         return build
 
+    def report() -> click.Command:
+        from isthmus.interfaces.report import command
+
+        return command()
+
     def demo() -> click.Command:
         from isthmus.interfaces.demo import command
 
         return command()
 
     with_a_model = {name: verb(name) for name in ("encode", "reconstruct", "generate", "info")}
-    return (
-        {"fit": fit} | {name: task(name) for name in tasks()} | with_a_model | {"demo": demo, "completion": completion}
-    )
+    others = {"report": report, "demo": demo, "completion": completion}
+    return {"fit": fit} | {name: task(name) for name in tasks()} | with_a_model | others
 
 
 def completion() -> click.Command:

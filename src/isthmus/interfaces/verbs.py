@@ -168,16 +168,9 @@ def _opened(model: str, data: str | None, path: str | None, as_json: bool, verb:
     """The fitted estimator and the data, once everything that can be wrong with the paths has been looked at."""
     if as_json and path is not None:
         raise SettingError("--json writes to standard output and -o to a file; give one of them.")
-    if model == output.STREAM:
-        raise SettingError("MODEL is -, but a model is read from a file of its own; give its path.")
-    if data is not None:
-        if model.lower().endswith(TABLES) and not data.lower().endswith(TABLES):
-            raise SettingError(
-                f"MODEL is {model!r}, which has the name of a table; the model comes first, then the data."
-            )
-        output.check_input(data)
+    check_names(model, data)
     output.check_output(path, model, *([data] if data else []))
-    _check_class(model, verb)
+    check_class(model, verb)
     output.check_table_output(path)
     from isthmus import load
     from isthmus.interfaces.building import learned
@@ -187,7 +180,19 @@ def _opened(model: str, data: str | None, path: str | None, as_json: bool, verb:
     return (estimator if verb else learned(estimator)), X
 
 
-def _check_class(model: str, verb: str) -> None:
+def check_names(model: str, data: str | None) -> None:
+    """Whether these can be the paths of a model and of data."""
+    if model == output.STREAM:
+        raise SettingError("MODEL is -, but a model is read from a file of its own; give its path.")
+    if data is not None:
+        if model.lower().endswith(TABLES) and not data.lower().endswith(TABLES):
+            raise SettingError(
+                f"MODEL is {model!r}, which has the name of a table; the model comes first, then the data."
+            )
+        output.check_input(data)
+
+
+def check_class(model: str, verb: str = "") -> None:
     """Whether the file holds what the verb needs, before torch is loaded."""
     held = storage.read_document(model).get("class")
     needed = {task.name: name for name, task in tasks().items()}
