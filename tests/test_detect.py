@@ -76,6 +76,7 @@ def test_a_share_is_the_drop_in_score_when_the_cell_takes_its_expected_value(det
         np.testing.assert_allclose(shares[:, column], drop, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_absent_cells_are_no_reason_and_carry_no_score() -> None:
     X = on_a_plane(400)
     X[np.random.default_rng(0).random(X.shape) < 0.1] = np.nan
@@ -101,6 +102,7 @@ def test_thresholds_follow_their_formula(rule: Any, cut: Any) -> None:
     assert detector.threshold_ == pytest.approx(cut(detector.decision_scores_))
 
 
+@pytest.mark.slow
 def test_conformal_keeps_its_false_alarm_rate() -> None:
     """Averaged over fits, the rate on new usual rows is at most the promised one, up to sampling error."""
     rates = []
@@ -159,6 +161,7 @@ def test_mixed_frames_give_readable_reasons(tmp_path: Any) -> None:
     assert again.answer(odd).highlights["why"].to_list() == answer.highlights["why"].to_list()
 
 
+@pytest.mark.slow
 def test_breast_cancer_beats_chance_by_far_when_trained_on_healthy_rows() -> None:
     """Trained on benign rows alone, malignant ones score higher; no label is used to choose anything."""
     data = load_breast_cancer()

@@ -67,6 +67,7 @@ def quiet_doctor() -> Any:
         yield
 
 
+@pytest.mark.slow
 def test_a_pipeline_learns_more_from_codes_than_from_chance(iris: Any) -> None:
     X, y = iris
     pipeline = make_pipeline(StandardScaler(), Autoencoder(2, random_state=0), LogisticRegression())
@@ -160,6 +161,7 @@ def test_halves_share_the_trained_weights(iris: Any) -> None:
     assert {id(p) for p in model.encoder_.parameters()} == {id(p) for p in model.module_.parameters()}
 
 
+@pytest.mark.slow
 def test_sample_looks_like_the_training_data() -> None:
     X = load_wine().data
     for variant in ((), "variational(beta=0.1)"):

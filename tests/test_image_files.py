@@ -432,6 +432,7 @@ print(json.dumps([said, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - bef
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="memory is limited in the manner of Linux")
+@pytest.mark.slow
 def test_hostile_files_are_refused_in_a_sentence_each_with_little_memory(tmp_path: Path) -> None:
     paths = []
     for name, data in hostile():

@@ -16,6 +16,8 @@ from isthmus import AnomalyDetector, Autoencoder, Training
 from isthmus.errors import DoctorWarning
 from isthmus.interfaces.cli import cli
 
+pytestmark = pytest.mark.slow
+
 GOOD = "age,town,since,member\n" + "".join(
     f"{20 + i % 50},{('Oslo', 'Bergen')[i % 2]},2021-01-{1 + i % 28:02d},{'yes' if i % 3 else 'no'}\n"
     for i in range(60)

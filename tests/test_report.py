@@ -41,7 +41,7 @@ WORSE = '"><img src=x onerror=alert(1)> $x_1$ &amp; \x00 \x1b[31m'
 QUICK = Training(max_epochs=8)
 FOLDER = Path(isthmus.__file__).parent / "report"
 
-pytestmark = pytest.mark.filterwarnings("ignore::isthmus.errors.DoctorWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::isthmus.errors.DoctorWarning")]
 
 
 def table(n: int = 120, seed: int = 0) -> pl.DataFrame:
