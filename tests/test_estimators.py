@@ -169,6 +169,11 @@ def test_sample_looks_like_the_training_data() -> None:
         assert drawn.shape == (500, 13)
         distance = np.abs(drawn.mean(0) - X.mean(0)) / X.std(0)
         assert distance.max() < 0.5, variant
+        spread = drawn.std(0) / X.std(0)
+        assert 0.3 < spread.min() and spread.max() < 1.5, variant
+        strongest = np.abs(np.corrcoef(X.T) - np.eye(13)).max(0).argmax()
+        partner = np.abs(np.corrcoef(X.T) - np.eye(13))[strongest].argmax()
+        assert np.corrcoef(drawn.T)[strongest, partner] * np.corrcoef(X.T)[strongest, partner] > 0, variant
 
 
 def test_score_is_higher_for_data_like_the_training_data(iris: Any) -> None:

@@ -37,6 +37,7 @@ from isthmus.training import (
     Training,
     train,
 )
+from isthmus.training.applying import CHUNK_NUMBERS, apply
 from isthmus.training.optimizers import Optimizer
 from isthmus.training.progress import ProgressBar
 from isthmus.training.rows import cuts, shuffled, split
@@ -703,3 +704,20 @@ def test_a_short_run_in_a_terminal_draws_nothing_and_a_long_one_does(monkeypatch
         bar = ProgressBar()
         bar.console, bar.wanted, bar.delay = Console(file=io.StringIO(), force_terminal=True, width=120), True, delay
         assert ("epoch" in drawn(bar)) == shown
+
+
+# ---- applying
+
+
+def test_large_samples_go_in_small_chunks_with_the_same_result() -> None:
+    x = torch.arange(40.0).reshape(20, 2)
+    seen: list[int] = []
+
+    def batches(rows: Any) -> Batch:
+        seen.append(len(rows))
+        return Batch(x[torch.as_tensor(rows)])
+
+    whole = apply(torch.nn.Linear(2, 1), batches, 20, lambda batch: batch.x.sum(1))
+    small = apply(torch.nn.Linear(2, 1), batches, 20, lambda batch: batch.x.sum(1), sample_size=CHUNK_NUMBERS // 3)
+    assert seen == [20, 3, 3, 3, 3, 3, 3, 2]
+    np.testing.assert_array_equal(small, whole)

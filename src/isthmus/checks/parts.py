@@ -56,7 +56,8 @@ def check_limits_hold(part: Part) -> None:
     """A value just outside a declared limit is refused in one sentence that names the setting."""
     part.check()
     for name, limit in part.limits.items():
-        for wrong in (limit.low - 1, limit.high + 1, "many", True):
+        ends = (limit.low, limit.high) if limit.between else ()
+        for wrong in (limit.low - 1, limit.high + 1, *ends, "many", True):
             if wrong in (-math.inf, math.inf):
                 continue
             twin = copy.deepcopy(part).set_params(**{name: wrong})
