@@ -11,6 +11,7 @@ from . import variants as variants
 from .autoencoder import Autoencoder as Autoencoder
 from .loading import load as load
 from .tasks import AnomalyDetector as AnomalyDetector
+from .tasks import Denoiser as Denoiser
 from .training import Training as Training
 
 __version__: str

@@ -14,8 +14,8 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from isthmus import doctor, fitting
-from isthmus.data.base import Data, Samples
+from isthmus import doctor, fitting, giving
+from isthmus.data.base import Data
 from isthmus.errors import DataError, DoctorWarning
 from isthmus.estimator import Estimator
 from isthmus.likelihoods.base import Likelihood
@@ -200,12 +200,13 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
 
     def transform(self, X: Any) -> Array:
         """The code of each sample, shape (n_samples, n_components_); a grid of codes is laid flat."""
-        return self._read(X, lambda module, batch: module.encode(batch.x, batch.weight).flatten(1))[0]
+        return self.read(X, lambda module, batch: module.encode(batch.x, batch.weight).flatten(1))
 
     def reconstruct(self, X: Any) -> Any:
         """What comes out for each sample: the same type of data as went in."""
-        means, samples = self._read(X, lambda m, batch: m.decode(m.encode(batch.x, batch.weight), batch.weight).mean)
-        return self.data_.give_back(torch.from_numpy(means), samples)
+        check_is_fitted(self)
+        dtype = self.data_.number_type(X)
+        return giving.give(self.as_type(dtype), self.data_, self.data_.open(X), dtype, verbose=self.verbose)
 
     def inverse_transform(self, X: Any) -> Any:
         """The samples that codes as `transform` gives them stand for, as the type of data fitted on."""
@@ -222,7 +223,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
 
     def score_samples(self, X: Any) -> Array:
         """The log-likelihood of each sample given its code, minus the code's rate, in nats: higher is more usual."""
-        return self._read(X, lambda m, b: m.reconstruct(b.x, b.weight).log_weights.mean(0))[0]
+        return self.read(X, lambda m, b: m.reconstruct(b.x, b.weight).log_weights.mean(0))
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of `score_samples`; what GridSearchCV maximises."""
@@ -257,19 +258,13 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
             return self.module_
         return copy.deepcopy(self.module_).to(device or parameter.device, dtype)
 
-    def _read(self, X: Any, read: Callable[[AutoencoderModule, Batch], Tensor]) -> tuple[Array, Samples]:
-        """Something of every sample's pass, and the samples."""
-        check_is_fitted(self)
-        samples = self.data_.open(X)
-        dtype = self.data_.number_type(X)
-        module = self.as_type(dtype)
-        batches = lambda rows: self.data_.batch(samples, rows, dtype)  # noqa: E731
-        size = self.data_.spec.size
-        return apply(module, batches, len(samples), lambda batch: read(module, batch), size), samples
-
     def read(self, X: Any, read: Callable[[AutoencoderModule, Batch], Tensor]) -> Array:
         """What `read(module, batch)` gives for every sample: how tasks look into the pass."""
-        return self._read(X, read)[0]
+        check_is_fitted(self)
+        samples, dtype = self.data_.open(X), self.data_.number_type(X)
+        module = self.as_type(dtype)
+        batches = lambda rows: self.data_.batch(samples, rows, dtype)  # noqa: E731
+        return apply(module, batches, len(samples), lambda batch: read(module, batch), self.data_.spec.size)
 
     def count(self, X: Any) -> int:
         """How many samples X holds."""

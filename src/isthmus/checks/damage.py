@@ -10,7 +10,7 @@ from torch import Tensor
 
 from isthmus.checks.small import generator, seeded
 from isthmus.checks.turning import check_turning, numeric_arguments
-from isthmus.damage.base import Damage
+from isthmus.damage.base import Damage, Level
 from isthmus.errors import DataError, SettingError
 from isthmus.spec import Column, SampleSpec
 
@@ -84,8 +84,8 @@ def check_strength_is_monotone(damage: Damage) -> None:
     strengths = [name for name, value in numeric_arguments(damage) if getattr(neutral, name, value) != value]
     assert strengths, f"{damage!r} has no numeric argument that its neutral form sets to another value."
     for name in strengths:
-        full, none = getattr(damage, name), getattr(neutral, name)
-        half = type(damage)(**damage.get_params(deep=False)).set_params(**{name: (full + none) / 2})
+        half_way = _half_way(getattr(damage, name), getattr(neutral, name))
+        half = type(damage)(**damage.get_params(deep=False)).set_params(**{name: half_way})
         amounts = [float((part(x, spec, generator()) - x).abs().mean()) for part in (neutral, half, damage)]
         assert amounts[0] < amounts[1] < amounts[2], f"more {name} must spoil more; mean changes were {amounts}."
 
@@ -93,6 +93,12 @@ def check_strength_is_monotone(damage: Damage) -> None:
 def check_numeric_arguments_turn(damage: Damage) -> None:
     x, spec = _samples(damage)
     check_turning([damage, *type(damage).examples()], lambda part: [part(x, spec, generator())])
+
+
+def _half_way(full: Level, none: Level) -> Level:
+    ends = [level if isinstance(level, (tuple, list)) else (level, level) for level in (full, none)]
+    half = tuple((first + second) / 2 for first, second in zip(*ends, strict=True))
+    return half if isinstance(full, (tuple, list)) else half[0]
 
 
 def _samples(damage: Damage) -> tuple[Tensor, SampleSpec]:

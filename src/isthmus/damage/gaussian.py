@@ -5,7 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from isthmus.damage.base import Damage
+from isthmus.damage.base import Damage, Level, drawn
 from isthmus.part import Limit
 from isthmus.spec import SampleSpec
 
@@ -16,7 +16,8 @@ class Gaussian(Damage):
     Parameters
     ----------
     sigma : standard deviation of the noise, in the units of the scaled data (1 = one standard deviation of a column
-        under the default scaling of tables).
+        under the default scaling of tables; 1 = from black to white for pictures). Two numbers, (least, most): each
+        sample draws its own between them, so that a model learns noise of unknown level.
 
     >>> import torch
     >>> from isthmus.spec import SampleSpec
@@ -25,14 +26,18 @@ class Gaussian(Damage):
     tensor(True)
     """
 
-    limits = {"sigma": Limit(0)}
+    levels = {"sigma": Limit(0)}
 
-    def __init__(self, sigma: float = 0.3):
+    def __init__(self, sigma: Level = 0.3):
         self.sigma = sigma
+
+    @classmethod
+    def examples(cls) -> list[Self]:
+        return [cls(), cls(sigma=(0.1, 0.4))]
 
     def __call__(self, x: Tensor, spec: SampleSpec, generator: torch.Generator) -> Tensor:
         noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-        return x + self.sigma * noise
+        return x + drawn(self.sigma, x, generator) * noise
 
     def neutral(self) -> Self:
         return type(self)(sigma=0.0)

@@ -5,7 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from isthmus.damage.base import Damage, pick_columns
+from isthmus.damage.base import Damage, Level, pick_columns
 from isthmus.part import Limit
 from isthmus.spec import SampleSpec
 
@@ -15,7 +15,8 @@ class Masking(Damage):
 
     Parameters
     ----------
-    share : share of the cells that are set to zero, between 0 and 1.
+    share : share of the cells that are set to zero, between 0 and 1; two numbers, (least, most): each
+        sample draws its own.
 
     >>> import torch
     >>> from isthmus.spec import SampleSpec
@@ -24,10 +25,14 @@ class Masking(Damage):
     tensor(True)
     """
 
-    limits = {"share": Limit(0, 1)}
+    levels = {"share": Limit(0, 1)}
 
-    def __init__(self, share: float = 0.25):
+    def __init__(self, share: Level = 0.25):
         self.share = share
+
+    @classmethod
+    def examples(cls) -> list[Self]:
+        return [cls(), cls(share=(0.1, 0.5))]
 
     def __call__(self, x: Tensor, spec: SampleSpec, generator: torch.Generator) -> Tensor:
         return x.masked_fill(pick_columns(x, spec, self.share, generator), 0.0)

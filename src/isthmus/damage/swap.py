@@ -5,7 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from isthmus.damage.base import Damage, pick_columns
+from isthmus.damage.base import Damage, Level, pick_columns
 from isthmus.part import Limit
 from isthmus.spec import SampleSpec
 
@@ -17,7 +17,8 @@ class Swap(Damage):
 
     Parameters
     ----------
-    share : share of the cells that are replaced, between 0 and 1.
+    share : share of the cells that are replaced, between 0 and 1; two numbers, (least, most): each
+        sample draws its own.
 
     >>> import torch
     >>> from isthmus.spec import SampleSpec
@@ -28,9 +29,9 @@ class Swap(Damage):
             [0., 1.]])
     """
 
-    limits = {"share": Limit(0, 1)}
+    levels = {"share": Limit(0, 1)}
 
-    def __init__(self, share: float = 0.15):
+    def __init__(self, share: Level = 0.15):
         self.share = share
 
     def __call__(self, x: Tensor, spec: SampleSpec, generator: torch.Generator) -> Tensor:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from isthmus.data import _image_modes as modes
 from isthmus.data._image_files import ImageFile, ImageFiles, write_file
 from isthmus.data._image_forms import Extent, Form, Pixels, resized, to_pixels
-from isthmus.data._image_samples import ImageSamples, Stack
+from isthmus.data._image_samples import ROOM, ImageSamples, Stack
 from isthmus.data._image_sources import is_image
 from isthmus.errors import DataError
 
@@ -49,17 +49,33 @@ def as_container(x: Tensor, container: str, form: Form, extent: Extent) -> Any:
     )
 
 
-def like(x: Tensor | Sequence[Tensor], samples: ImageSamples, extent: Extent) -> Any:
+def like(x: Iterable[Tensor], samples: ImageSamples, extent: Extent) -> Any:
     """Each picture (c, h, w) in the form of the sample in the same place: type, size, mode, name."""
     source = samples.source
+    made = (_in_form(one[None], samples, np.array([place]), extent)[0] for place, one in enumerate(x))
     if isinstance(source, Stack):
-        stacked = x if isinstance(x, Tensor) else torch.stack(list(x))
-        return _squeezed(_in_form(stacked, samples, np.arange(len(source)), extent), source.form(0))
-    made = [(_in_form(one[None], samples, np.array([place]), extent)[0], place) for place, one in enumerate(x)]
+        return _squeezed(np.stack(list(made)), source.form(0))
     if samples.container == "files":
-        forms = [source.form(place) for _, place in made]
-        return ImageFiles([ImageFile(f.name, pixels=one, form=f) for (one, _), f in zip(made, forms, strict=True)])
-    return [_returned(one, source.form(place)) for one, place in made]
+        shelf = _Shelf()
+        kept = ((shelf.put(one), source.form(place)) for place, one in enumerate(made))
+        return ImageFiles([ImageFile(form.name, pixels=one, form=form) for one, form in kept])
+    return [_returned(one, source.form(place)) for place, one in enumerate(made)]
+
+
+class _Shelf:
+    """Pixels in memory, and beyond some amount in a file without a name, which goes when they go."""
+
+    def __init__(self) -> None:
+        self.room = ROOM
+
+    def put(self, pixels: Pixels) -> Pixels:
+        self.room -= pixels.nbytes
+        if self.room >= 0:
+            return pixels
+        with tempfile.TemporaryFile() as file:
+            kept: Pixels = np.memmap(file, pixels.dtype, "w+", shape=pixels.shape)
+        kept[...] = pixels
+        return kept
 
 
 def _in_form(x: Tensor, samples: ImageSamples, rows: np.ndarray[Any, Any], extent: Extent) -> Pixels:

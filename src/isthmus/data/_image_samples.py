@@ -25,6 +25,8 @@ from isthmus.training.batch import Batch
 ROOM = 512 * 2**20  # bytes of decoded pixels that are kept
 FEW = 8  # pictures that are decoded at a time where they are made smaller at once
 MOST_PATCHES = 256  # of one picture: beyond that they lie further apart
+LEAST_PATCHES = 16  # of one picture, where it has room, however many pictures there are
+ENOUGH_PATCHES = 2**14  # of all pictures
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,10 @@ class ImageSamples:
         """Some of the pictures, on a canvas of their own."""
         return ImageSamples(self.source.select(rows), self.container, self.size, self.least)
 
+    def alone(self, place: int) -> ImageSamples:
+        """One picture, on a canvas of its own size."""
+        return ImageSamples(self.source.select([place]), self.container, self.size)
+
     def pixels(self, rows: np.ndarray[Any, Any]) -> Pixels | list[Pixels]:
         """Pictures in their own unit, in the size that the model sees."""
         if isinstance(self.source, Stack):
@@ -206,7 +212,8 @@ class PatchSamples:
     def __init__(self, whole: ImageSamples, side: int):
         self.whole, self.side, self.container = whole, side, whole.container
         self.canvas = (side, side)
-        self.corners = [corners(whole.model_size(place), side) for place in range(len(whole))]
+        most = max(LEAST_PATCHES, min(MOST_PATCHES, ENOUGH_PATCHES // max(1, len(whole))))
+        self.corners = [corners(whole.model_size(place), side, most) for place in range(len(whole))]
         self.starts = np.concatenate([[0], np.cumsum([len(one) for one in self.corners])]).astype(np.int64)
         small = any(min(whole.model_size(place)) < side for place in range(len(whole)))
         extent = whole.source.extent()
@@ -262,7 +269,7 @@ class Kept:
         return found
 
 
-def corners(size: tuple[int, int], side: int) -> list[tuple[int, int]]:
+def corners(size: tuple[int, int], side: int, most: int = MOST_PATCHES) -> list[tuple[int, int]]:
     """Where patches begin, (y, x), so that they cover the picture, or are spread evenly over one too large for that.
 
     >>> corners((4, 6), 4)
@@ -270,8 +277,8 @@ def corners(size: tuple[int, int], side: int) -> list[tuple[int, int]]:
     """
     steps = [math.ceil(max(0, length - side) / max(1, side // 2)) + 1 for length in size]
     short, long = sorted((0, 1), key=steps.__getitem__)
-    steps[short] = min(steps[short], math.isqrt(MOST_PATCHES))
-    steps[long] = min(steps[long], MOST_PATCHES // steps[short])
+    steps[short] = min(steps[short], math.isqrt(most))
+    steps[long] = min(steps[long], most // steps[short])
     ends = [
         np.linspace(0, max(0, length - side), n).round().astype(int).tolist()
         for length, n in zip(size, steps, strict=True)

@@ -7,6 +7,7 @@ one batch, and gives back the type that went in.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -140,13 +141,20 @@ class Data(Part):
         if len(samples) != len(targets):
             raise DataError(f"X has {len(samples)} samples and its counterparts {len(targets)}; give one for each.")
 
+    def singly(self, samples: Any) -> Iterator[Samples] | None:
+        """The samples one at a time, where they are too large, or too different in size, to be read together.
+
+        None where a chunk of them fits into one tensor, as by default.
+        """
+        return None
+
     def number_type(self, X: Any) -> torch.dtype:
         """The type to compute in outside training: float64, unless the data have less."""
         return torch.float32 if getattr(X, "dtype", None) == np.float32 else torch.float64
 
-    def give_back(self, x: Tensor, samples: Any) -> Any:
-        """Samples out of tensors, each in the form of the one of `samples` in its place."""
-        return self.from_tensor(x, samples.container)
+    def give_back(self, x: Tensor | Iterator[Tensor], samples: Any) -> Any:
+        """Samples out of tensors, at once or one by one, each in the form of the one of `samples` in its place."""
+        return self.from_tensor(x if isinstance(x, Tensor) else torch.stack(list(x)), samples.container)
 
     @abstractmethod
     def describe(self, column: int, x_row: Tensor) -> str:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 from typing import Any, ClassVar, Self
 
@@ -20,6 +20,8 @@ from isthmus.errors import DataError, SettingError
 from isthmus.part import Limit
 from isthmus.spec import SampleSpec
 from isthmus.training.batch import Batch
+
+LARGE = 512  # pixels on a side: larger pictures go through a network one at a time, and in tiles
 
 
 class Images(Data):
@@ -46,8 +48,9 @@ class Images(Data):
         alpha that the model does not see comes back untouched.
     size : side, or (height, width), in pixels, that pictures are brought to; results come back in their own size. None
         keeps sizes; then pictures may have any size where those of training differ.
-    patch : side in pixels of the squares that training cuts pictures into, overlapping by half, at most 256 of each;
-        other work is done on whole pictures, which then may have any size. None trains on whole pictures.
+    patch : side in pixels of the squares that training cuts pictures into, overlapping by half, at most 256 of
+        each, and fewer where there are many pictures; other work is done on whole pictures, which then may have any
+        size. None trains on whole pictures.
     damaged : "refuse" the data when a file cannot be used, or "skip" it, said in the log. Files are read whole once
         before anything else happens, so that no damage is found later.
     max_pixels : the largest picture that is decoded, in pixels; others count as damaged.
@@ -199,20 +202,23 @@ class Images(Data):
     # ---- pictures out of tensors -------------------------------------------------------------------------------
 
     def from_tensor(self, x: Tensor, container: str | None = None) -> Any:
-        self._check_tensor(x)
+        self._checked(x[0] if len(x) else x)
         return as_container(x, container or self.container, self._state.form, self._state.extent)
 
-    def give_back(self, x: Any, samples: Any) -> Any:
-        self._check_tensor(x)
-        return like(x, samples, self._state.extent)
+    def give_back(self, x: Tensor | Iterable[Tensor], samples: Any) -> Any:
+        return like((self._checked(one) for one in x), samples, self._state.extent)
 
-    def _check_tensor(self, x: Any) -> None:
-        shapes = [x.shape[1:]] if isinstance(x, Tensor) else [one.shape for one in x]
-        if any(len(shape) != 3 or shape[0] != self.spec.shape[0] for shape in shapes):
+    def singly(self, samples: ImageSamples) -> Iterator[Samples] | None:
+        if not self.spec.free or (samples.uniform and max(samples.canvas) <= LARGE):
+            return None
+        return (samples.alone(place) for place in range(len(samples)))
+
+    def _checked(self, x: Tensor) -> Tensor:
+        if x.ndim != 3 or x.shape[0] != self.spec.shape[0]:
             raise DataError(
-                f"the tensor has samples of shape {tuple(shapes[0])}; they must be ({self.spec.shape[0]}, height, "
-                "width)."
+                f"the tensor has samples of shape {tuple(x.shape)}; they must be ({self.spec.shape[0]}, height, width)."
             )
+        return x
 
     def describe(self, column: int, x_row: Tensor) -> str:
         """The mean of one channel, in the unit of training's pictures."""
@@ -233,6 +239,9 @@ class Images(Data):
         also into a file. Floats between 0 and 1 are written with 8 bits.
         """
         write_pictures(X, path)
+
+    def likelihood(self) -> str:
+        return "normal(scale=0.1)"  # with a scale of 1 the constant hides the squared error of values from 0 to 1
 
     def network(self) -> str:
         return "conv(code='grid')" if self.spec.free else "conv"  # one vector cannot stand for pictures of any size

@@ -1,1 +1,2 @@
+from .denoise import Denoiser as Denoiser
 from .detect import AnomalyDetector as AnomalyDetector

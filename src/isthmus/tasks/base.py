@@ -21,12 +21,14 @@ class Answer:
     """What a task says about data, for the ways in: a table with one row per sample, and the lines worth reading.
 
     `table` holds plain columns (a polars data frame), `headline` is one sentence, `highlights` are the few rows that a
-    person should look at, as a polars data frame of words and numbers.
+    person should look at, as a polars data frame of words and numbers. `samples` are data of the type that came in, for
+    tasks that answer with samples.
     """
 
     table: Any
     headline: str
     highlights: Any
+    samples: Any = None
 
 
 class Task(Estimator):
@@ -34,6 +36,8 @@ class Task(Estimator):
 
     #: The methods that answer, the first one first; interfaces read this tuple.
     verbs: ClassVar[tuple[str, ...]] = ()
+    #: Whether `fit` takes clean counterparts as its second argument.
+    pairs: ClassVar[bool] = False
     autoencoder: Autoencoder | None
     autoencoder_: Autoencoder
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 import torch
+from torch import nn
 
 from isthmus.errors import SettingError
 
@@ -42,25 +44,35 @@ def own_randomness(device: torch.device) -> Iterator[None]:
         yield
 
 
-#: Weights times rows of one step below which a second thread costs more than it brings.
+def products(module: nn.Module, sample_shape: tuple[int, ...]) -> int:
+    """About how often one sample multiplies a weight: a convolution's are used at many places of a picture.
+
+    >>> products(nn.Linear(3, 4), (3,)), products(nn.Conv2d(1, 2, 3, bias=False), (1, 20, 20))
+    (16, 1800)
+    """
+    places = max(1, math.prod(sample_shape[1:]) // 4)  # most layers stand at a coarser resolution
+    return sum(one.numel() * (places if one.ndim == 4 else 1) for one in module.parameters())
+
+
+#: Products times rows of one step below which a second thread costs more than it brings.
 SMALL_STEP = 3e7
 
 
 @contextlib.contextmanager
-def fitting_threads(n_weights: int, n_rows: int) -> Iterator[None]:
+def fitting_threads(n_products: int, n_rows: int) -> Iterator[None]:
     """Small steps run on one thread, whatever else the machine does; afterwards torch has as many as before.
 
     The rule is fixed, so that the same seed gives the same weights.
 
     >>> before = torch.get_num_threads()
-    >>> with fitting_threads(n_weights=1000, n_rows=256):
+    >>> with fitting_threads(n_products=1000, n_rows=256):
     ...     torch.get_num_threads()
     1
     >>> torch.get_num_threads() == before
     True
     """
     before = torch.get_num_threads()
-    if n_weights * n_rows < SMALL_STEP:
+    if n_products * n_rows < SMALL_STEP:
         torch.set_num_threads(1)
     try:
         yield

@@ -21,7 +21,7 @@ from isthmus.module import AutoencoderModule
 from isthmus.storage import Stored
 from isthmus.training.batch import Batch
 from isthmus.training.checkpoint import fingerprint
-from isthmus.training.devices import fitting_threads, own_randomness, reseed
+from isthmus.training.devices import fitting_threads, own_randomness, products, reseed
 from isthmus.training.history import Epoch, History
 from isthmus.training.interrupts import Interrupts
 from isthmus.training.rows import Rows, cuts, shuffled, split
@@ -74,9 +74,8 @@ def train(
         raise SettingError("there is nothing to train: the module has no parameter with requires_grad=True.")
     run = _Run(module, batches, n_samples, training, seed, watchers)
     try:
-        n_weights = sum(parameter.numel() for parameter in module.parameters())
         # layers such as dropout draw from torch's global generator
-        with own_randomness(run.device), fitting_threads(n_weights, run.size):
+        with own_randomness(run.device), fitting_threads(products(module, run.shape), run.size):
             run.go()
     finally:
         for watcher in watchers:
@@ -98,7 +97,8 @@ class _Run:
         self.seed, self.watchers, self.fingerprint = seed, watchers, ""
         self.device = next(module.parameters()).device
         self.rows, self.held_out = split(n_samples, training.validation, seed)
-        self.size = training.rows_per_step(len(self.rows))
+        self.shape = module.spec.shape if isinstance(module, AutoencoderModule) else ()
+        self.size = training.rows_per_step(len(self.rows), self.shape)
         self.steps_per_epoch = len(cuts(len(self.rows), self.size)) - 1
         self.max_epochs = training.epochs(self.steps_per_epoch)
         self.schedule = training.resolved_schedule()

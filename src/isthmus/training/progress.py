@@ -113,3 +113,39 @@ def curve(values: Sequence[float], width: int = 16) -> str:
     low, room = min(finite), (max(finite) - min(finite)) or 1.0
     heights = [(mean - low) / room if math.isfinite(mean) else 1.0 for mean in means]
     return "".join(LEVELS[round(height * (len(LEVELS) - 1))] for height in heights)
+
+
+class CountBar:
+    """A bar while samples go through a model one by one; the same rules of who sees it.
+
+    >>> with CountBar(2, verbose=False) as bar:
+    ...     bar.show(1.5)
+    """
+
+    def __init__(self, total: int, verbose: bool | None = None):
+        self.console = Console(file=sys.stderr)
+        self.wanted = verbose is True or (verbose is None and (self.console.is_terminal or self.console.is_jupyter))
+        self.delay = 0.0 if verbose else 1.0
+        self.started = time.monotonic()
+        self.total = total
+        self.progress: Progress | None = None
+
+    def __enter__(self) -> CountBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.progress is not None:
+            self.progress.stop()
+
+    def show(self, done: float) -> None:
+        """How many are done; a part of one counts."""
+        if not self.wanted or time.monotonic() - self.started < self.delay:
+            return
+        if self.progress is None:
+            columns = (BarColumn(bar_width=24), TextColumn("{task.fields[count]}"), TimeElapsedColumn())
+            left = (TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=True))
+            self.progress = Progress(*columns, *left, console=self.console, transient=not self.console.is_jupyter)
+            self.progress.start()
+            self.progress.add_task("", total=self.total, count="")
+        percent = f"{math.floor(done):,} of {self.total:,} ({100 * done / self.total:.0f} %)"
+        self.progress.update(TaskID(0), completed=done, count=percent)

@@ -15,6 +15,8 @@ from isthmus.training.checkpoint import Checkpoint
 from isthmus.training.optimizers import Optimizer
 from isthmus.training.schedules import Schedule
 
+PICTURE_NUMBERS = 2**16  # in one step of pictures, as long as that makes 16 of them
+
 
 class Training(Part):
     """How an autoencoder is trained: for how long, in which steps, and when to stop.
@@ -22,7 +24,7 @@ class Training(Part):
     Parameters
     ----------
     max_epochs : passes over the training rows at most; "auto" takes about 4,000 steps, between 10 and 300 epochs.
-    batch_size : rows in one step; "auto" takes 16 to 256, more for more rows.
+    batch_size : rows in one step; "auto" takes 16 to 256, more for more rows and fewer for large pictures.
     optimizer : adam, adamw, sgd, rmsprop, or an Optimizer object.
     learning_rate : size of the steps at the start.
     schedule : cosine, constant, step, exponential, plateau, or a Schedule object (each has a warm_up).
@@ -96,11 +98,12 @@ class Training(Part):
             return self.checkpoint
         return Checkpoint(self.checkpoint)
 
-    def rows_per_step(self, n_rows: int) -> int:
-        """The batch size for this many training rows."""
+    def rows_per_step(self, n_rows: int, sample_shape: tuple[int, ...] = ()) -> int:
+        """The batch size for this many training rows of this shape."""
         if not isinstance(self.batch_size, str):
             return min(int(self.batch_size), n_rows)
-        return min(n_rows, 1 << max(4, min(8, round(math.log2(max(1, n_rows / 32))))))
+        most = PICTURE_NUMBERS // math.prod(sample_shape) if len(sample_shape) == 3 else n_rows
+        return min(n_rows, 1 << max(4, min(8, round(math.log2(max(1, n_rows / 32))), most.bit_length() - 1)))
 
     def epochs(self, steps_per_epoch: int) -> int:
         """How many epochs at most."""

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from os import PathLike
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import polars as pl
+import torch
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from isthmus import fitting
+from isthmus.autoencoder import Autoencoder
+from isthmus.damage import Gaussian, Swap
+from isthmus.damage.base import Damage
+from isthmus.data import Images
+from isthmus.data.base import Data
+from isthmus.errors import SettingError
+from isthmus.module import resolve_variants
+from isthmus.networks import Conv
+from isthmus.part import resolve
+from isthmus.tasks.base import Answer, Task
+from isthmus.training import Batch
+from isthmus.training.applying import Array
+from isthmus.variants import Denoising
+from isthmus.variants.base import Variant
+
+PATCH = 48  # pixels on a side of what training sees
+MAPS = (32, 64)  # of the network for pictures
+SHOWN = 10
+CHUNK = 256
+
+
+class Denoiser(OneToOneFeatureMixin, TransformerMixin, Task):
+    """Cleans what is noisy: pictures, tables, in the form that they came in.
+
+        CORRUPT → encoder → bottleneck → decoder → likelihood → MEAN
+
+    Learns from clean samples, which it spoils itself in ever new ways, or from pairs of a noisy and a clean one:
+    `fit(noisy, clean)`. Pictures of any size are cleaned, large ones in tiles.
+
+    Vincent et al. 2010, "Stacked Denoising Autoencoders", JMLR 11:3371; Zhang et al. 2017, "Beyond a Gaussian
+    Denoiser", IEEE TIP 26:3142, for one network over all levels of noise.
+
+    Parameters
+    ----------
+    autoencoder : the autoencoder to train, in a copy; what is "auto" there is chosen by the data: for pictures a
+        residual convolutional network with a grid of codes, trained on patches of 48 x 48 pixels.
+    damage : the noise to learn: gaussian, salt_and_pepper, masking, swap, or a Damage object, such as
+        `Gaussian(sigma=(0, 0.5))` for noise of unknown level. "auto" is gaussian noise of unknown level, up to a
+        quarter of the way from black to white for pictures and half a standard deviation for numbers; tables with words
+        have cells swapped. Pairs bring their own damage, as does an autoencoder with the variant denoising.
+    random_state : an int for the same result every time; None leaves it to the autoencoder.
+
+    Attributes
+    ----------
+    autoencoder_ : the trained autoencoder.
+
+    Raises
+    ------
+    SettingError : for a damage beside pairs, or beside the variant denoising.
+    DataError : for counterparts that do not fit their samples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isthmus import Denoiser
+    >>> random = np.random.default_rng(0)
+    >>> clean = random.normal(size=(500, 2)) @ random.normal(size=(2, 10))
+    >>> noisy = clean + 0.4 * clean.std(0) * random.normal(size=clean.shape)
+    >>> cleaned = Denoiser(random_state=0).fit(clean).transform(noisy)
+    >>> bool(np.square(cleaned - clean).mean() < 0.4 * np.square(noisy - clean).mean())
+    True
+    """
+
+    verbs = ("transform",)
+    pairs: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        autoencoder: Autoencoder | None = None,
+        *,
+        damage: str | Damage = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ):
+        self.autoencoder = autoencoder
+        self.damage = damage
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train on X, clean samples, or noisy ones whose clean counterparts are y; a y of labels is ignored."""
+        model, target = self._fresh(), y if _are_samples(y) else None
+        data = fitting.data_type(model.data_type, X, type(self).__name__)
+        if isinstance(data, Images):
+            _for_pictures(model)
+        variant = self._damaging(model, data, X, paired=target is not None)
+        if variant is not None:
+            model.set_params(variant=[variant, *resolve_variants(model.variant)])
+        if self.random_state is not None:
+            model.set_params(random_state=self.random_state)
+        self.autoencoder_ = model.fit_rows(X, target=target)
+        self.autoencoder_.data_.owner = type(self).__name__
+        return self
+
+    def _damaging(self, model: Autoencoder, data: Data, X: Any, paired: bool) -> Variant | None:
+        """The variant that spoils samples in training; None where the pairs or the autoencoder have their own."""
+        own = any(variant.changes("corrupt") for variant in resolve_variants(model.variant))
+        wanted = not isinstance(self.damage, str) or self.damage != "auto"
+        if wanted and (own or paired):
+            raise SettingError(
+                f"damage is {self.damage!r}, and {'pairs bring' if paired else 'this autoencoder brings'} a damage of "
+                "their own; leave damage out."
+            )
+        if own or paired:
+            return None
+        return Denoising(resolve("damage", self.damage if wanted else _typical(data, X), Damage))
+
+    def transform(self, X: Any) -> Any:
+        """The cleaned samples, in the form of X: arrays, frames, or files with the same names, sizes and depth."""
+        check_is_fitted(self)
+        return self.autoencoder_.reconstruct(X)
+
+    def answer(self, X: Any) -> Answer:
+        """The cleaned samples, and how much was taken away from each.
+
+        Parameters
+        ----------
+        X : the data.
+        """
+        cleaned = self.transform(X)
+        removed = self._removed(X, cleaned)
+        samples = self.autoencoder_.data_.open(X)
+        table = pl.DataFrame({"row": np.arange(len(removed)), "removed": removed})
+        if any(names := getattr(samples, "names", [])):
+            table.insert_column(1, pl.Series("file", names, dtype=pl.String))
+        unit, kind = (
+            ("the way from black to white", "picture") if self._sees_pictures else ("a standard deviation", "row")
+        )
+        many = f"{len(removed):,} {kind}{'' if len(removed) == 1 else 's'}"
+        headline = f"Cleaned {many}; taken away was {removed.mean():.3g} of {unit} on average (root mean square)."
+        return Answer(table, headline, table.sort("removed", descending=True)[:SHOWN], cleaned)
+
+    @property
+    def _sees_pictures(self) -> bool:
+        return isinstance(self.autoencoder_.data_, Images)
+
+    def _removed(self, X: Any, cleaned: Any) -> Array:
+        """The root mean square of the differences, in the units that the network sees, (n_samples,)."""
+        data = self.autoencoder_.data_
+        both = zip(_batches(data, data.open(X)), _batches(data, data.open(cleaned)), strict=True)
+        return torch.cat([_root_mean_square(before, after) for before, after in both]).numpy()
+
+
+def _are_samples(y: Any) -> bool:
+    """Whether these are counterparts of samples, and not labels, one value for each."""
+    if y is None:
+        return False
+    if isinstance(y, (str, PathLike)) or Images.accepts(y):
+        return True
+    shape: tuple[int, ...] = getattr(y, "shape", None) or np.shape(y)
+    return len(shape) > 1
+
+
+def _for_pictures(model: Autoencoder) -> None:
+    """What is "auto" becomes a network that keeps detail: a residual one with as many codes as values."""
+    if model.network == "auto":
+        model.network = Conv(MAPS, residual=2, code="grid", activation="relu")
+        model.n_components = MAPS[-1] if model.n_components == "auto" else model.n_components
+        model.data_type = Images(patch=PATCH) if model.data_type == "auto" else model.data_type
+
+
+def _typical(data: Data, X: Any) -> Damage:
+    """The noise to expect where nobody says."""
+    if isinstance(data, Images):
+        return Gaussian((0.0, 0.25))
+    words = any(column.kind == "categorical" for column in data.fit(X).spec.columns)
+    return Swap((0.0, 0.3)) if words else Gaussian((0.0, 0.5))
+
+
+def _batches(data: Data, samples: Any) -> Iterator[Batch]:
+    """All samples, few at a time."""
+    singles = data.singly(samples)
+    if singles is not None:
+        yield from (data.batch(single, np.arange(1)) for single in singles)
+        return
+    for start in range(0, len(samples), CHUNK):
+        yield data.batch(samples, slice(start, start + CHUNK))
+
+
+def _root_mean_square(before: Batch, after: Batch) -> Tensor:
+    present = torch.ones_like(before.x) if before.weight is None else (before.weight > 0).to(before.x)
+    squares = ((after.x - before.x).square() * present).flatten(1)
+    return (squares.sum(1) / present.flatten(1).sum(1).clamp_min(1)).sqrt()
