@@ -25,7 +25,8 @@ TILE = 512  # pixels on a side; larger pictures are read in tiles
 
 def mean(module: AutoencoderModule, batch: Batch) -> Tensor:
     """What is expected to come out, shaped as the samples."""
-    return module.decode(module.encode(batch.x, batch.weight), batch.weight).mean
+    weight = torch.ones_like(batch.x) if batch.weight is None and takes_any_size(module) else batch.weight
+    return module.decode(module.encode(batch.x, batch.weight), weight).mean  # the weight tells the size, too
 
 
 def takes_any_size(module: AutoencoderModule) -> bool:

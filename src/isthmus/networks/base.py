@@ -40,8 +40,6 @@ class Network(Part):
     """Settings of a network; `build` makes its module."""
 
     kind: ClassVar[str] = "networks"
-    #: The decoder sees more than the code (a U-Net): encode, generate and compress make no sense.
-    skips: ClassVar[bool] = False
     #: The decoder makes a sample step by step, from what it made before.
     autoregressive: ClassVar[bool] = False
 

@@ -9,6 +9,7 @@ from isthmus.errors import DataError, SettingError
 from isthmus.networks._activations import ACTIVATIONS
 from isthmus.networks._conv_heads import FromGrid, FromVector, ToGrid, ToVector
 from isthmus.networks._conv_layers import NORMALISATIONS, UPS, Down, Size, Up, cleared, coarser, halved, outside_of
+from isthmus.networks._conv_skips import GridToPacked, PackedToGrid, Past, pack, packed_size, unpack
 from isthmus.networks.base import EncoderDecoder, Network, mask_absent
 from isthmus.part import Limit
 from isthmus.spec import SampleSpec
@@ -44,6 +45,9 @@ class Conv(Network):
     activation : relu, gelu, elu, selu, silu, leaky_relu, tanh, sigmoid or linear; the code and the output are linear.
     normalisation : None, "batch" or "group", before each activation; "group" looks at the whole picture.
     dropout : share of the maps silenced in training, at least 0 and below 1.
+    skips : True makes it a U-Net, for restoring: the code is a grid that also carries the picture and the maps of every
+        stage, and what comes out is the picture with a correction. By default it has all their numbers, more than the
+        picture; with a smaller n_components a projection draws them together.
 
     Raises
     ------
@@ -73,6 +77,7 @@ class Conv(Network):
         activation: str = "gelu",
         normalisation: str | None = None,
         dropout: float = 0.0,
+        skips: bool = False,
     ):
         self.channels = channels
         self.kernel_size = kernel_size
@@ -83,6 +88,7 @@ class Conv(Network):
         self.activation = activation
         self.normalisation = normalisation
         self.dropout = dropout
+        self.skips = skips
 
     @classmethod
     def examples(cls) -> list[Self]:
@@ -90,11 +96,14 @@ class Conv(Network):
             cls(channels=(6, 8)),
             cls(channels=(6, 8), code="grid", up="upsample", residual=1),
             cls(channels=(6, 8), code="grid", down="pool", up="project", normalisation="group"),
+            cls(channels=(4, 6), residual=1, skips=True, activation="relu"),
             cls(channels=(6, 8), kernel_size=4, up="project", normalisation="batch", dropout=0.1, activation="silu"),
         ]
 
     def code_size(self, spec: SampleSpec) -> int | None:
-        """A grid of codes has half as many numbers as the picture, unless it is told how many."""
+        """A grid of codes has half as many numbers as the picture, unless it is told how many; with skips all."""
+        if self.skips:
+            return packed_size([spec.n_channels, *self.channels])
         return max(1, spec.n_channels * 4 ** len(self.channels) // 2) if self.code == "grid" else None
 
     def build(self, spec: SampleSpec, n_features: int, n_components: int, n_parameters: int) -> EncoderDecoder:
@@ -126,7 +135,7 @@ class Conv(Network):
                 f"channels of conv is {self.channels!r}; it must be whole numbers of at least 1, such as (32, 64), one "
                 "for each halving of the resolution."
             )
-        if self.code == "dense" and spec.free:
+        if self.code == "dense" and spec.free and not self.skips:
             raise SettingError(
                 "these pictures have several sizes, and a dense code is for one: give code='grid', or pictures of one "
                 "size."
@@ -139,12 +148,15 @@ class _ConvModule(EncoderDecoder):
         sizes = _sizes(spec.shape[1:], len(settings.channels))
         self.encoder = _Encoder(settings, spec, sizes, n_features)
         self.decoder = _Decoder(settings, spec, sizes, n_code, n_out)
-        if settings.code == "grid":
+        self.skips = settings.skips
+        if settings.code == "grid" or settings.skips:
             self.code_axes = 3
             self.stride = 2 ** len(settings.channels)
             self.reach = None if settings.normalisation == "group" else _reach(settings)
 
     def stages(self) -> list[tuple[nn.Module, nn.Module]]:
+        if self.skips:  # no layer of it undoes another alone
+            return []
         down = [*cast(nn.ModuleList, self.encoder.layers), cast(nn.Module, self.encoder.head)]
         up = [cast(nn.Module, self.decoder.head), *cast(nn.ModuleList, self.decoder.layers)]
         return list(zip(down, reversed(up), strict=True))
@@ -153,16 +165,20 @@ class _ConvModule(EncoderDecoder):
 class _Encoder(nn.Module):
     def __init__(self, settings: Conv, spec: SampleSpec, sizes: list[Size], n_features: int):
         super().__init__()
-        self.shape = spec.shape if settings.code == "dense" else None
+        self.skips = settings.skips
+        self.shape = spec.shape if settings.code == "dense" and not settings.skips else None
         self.free = bool(spec.free)
         widths = [spec.n_channels, *settings.channels]
         self.layers = nn.ModuleList(
             Down(settings, n_in, n_out, hears_absent=spec.gaps and index == 0)
             for index, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True))
         )
-        self.head = (
-            ToVector(widths[-1], sizes[-1], n_features) if self.shape is not None else ToGrid(widths[-1], n_features)
-        )
+        if self.shape is not None:
+            self.head: nn.Module = ToVector(widths[-1], sizes[-1], n_features)
+        elif settings.skips:
+            self.head = PackedToGrid(packed_size(widths), n_features)
+        else:
+            self.head = ToGrid(widths[-1], n_features)
 
     def forward(self, x: Tensor, weight: Tensor | None = None, activations: list[Tensor] | None = None) -> Tensor:
         if self.shape is not None and x.shape[1:] != self.shape:
@@ -173,12 +189,14 @@ class _Encoder(nn.Module):
         outside = outside_of(weight) if self.free and weight is not None else None
         absent = None if weight is None else cleared((weight <= 0).to(x), outside)
         hidden = mask_absent(x, weight)
+        maps = [hidden]
         for layer in self.layers:
             hidden = layer(hidden, outside, absent)
+            maps.append(hidden)
             absent, outside = None, coarser(outside)
             if activations is not None:
                 activations.append(hidden)
-        features = self.head(hidden, outside)
+        features = self.head(pack(maps) if self.skips else hidden, outside)
         if activations is not None:
             activations.append(features)
         return cast(Tensor, features)
@@ -188,11 +206,10 @@ class _Decoder(nn.Module):
     def __init__(self, settings: Conv, spec: SampleSpec, sizes: list[Size], n_code: int, n_out: int):
         super().__init__()
         self.free = bool(spec.free)
-        self.grid = settings.code == "grid"
-        deepest = settings.channels[-1]
-        self.head = (
-            FromGrid(settings, n_code, deepest) if self.grid else FromVector(settings, n_code, deepest, sizes[-1])
-        )
+        self.grid = settings.code == "grid" or settings.skips
+        self.widths = [spec.n_channels, *settings.channels] if settings.skips else None
+        self.past = Past(spec.n_channels, n_out) if settings.skips else None
+        self.head = _head(settings, self.widths, sizes[-1], n_code)
         widths = [settings.channels[0], *settings.channels]
         self.layers = nn.ModuleList(
             Up(settings, widths[depth + 1], widths[depth], sizes[depth], n_out if depth == 0 else None)
@@ -203,10 +220,24 @@ class _Decoder(nn.Module):
         outsides = [outside_of(weight) if self.free and weight is not None else None]
         for _ in self.layers:
             outsides.append(coarser(outsides[-1]))
+        sizes = self._way(code, weight, previous)
+        if self.widths is not None:
+            return self._with_skips(unpack(self.head(code), self.widths), sizes, outsides)
         hidden = self.head(code, outsides.pop())
-        for layer, size in zip(self.layers, self._way(code, weight, previous), strict=True):
+        for layer, size in zip(self.layers, sizes, strict=True):
             hidden = layer(hidden, size, outsides.pop())
         return cast(Tensor, hidden)
+
+    def _with_skips(self, maps: list[Tensor], sizes: list[Size | None], outsides: list[Tensor | None]) -> Tensor:
+        """Each map of the way in joins what comes up to its resolution."""
+        hidden = cleared(maps.pop(), outsides.pop())
+        for layer, size in zip(self.layers, sizes, strict=True):
+            outside, skip = outsides.pop(), maps.pop()
+            hidden = layer(hidden, size, outside)
+            if maps:
+                hidden = hidden + cleared(skip[..., : hidden.shape[2], : hidden.shape[3]], outside)
+        assert self.past is not None
+        return cast(Tensor, self.past(hidden, skip))
 
     def _way(self, code: Tensor, weight: Tensor | None, previous: Tensor | None) -> list[Size | None]:
         """The size after each layer, where something tells the picture's size."""
@@ -220,6 +251,16 @@ class _Decoder(nn.Module):
                 f"{code.shape[1]} x {code.shape[2]}."
             )
         return list(reversed(sizes[:-1]))
+
+
+def _head(settings: Conv, widths: list[int] | None, lowest: Size, n_code: int) -> nn.Module:
+    """From the code to the lowest resolution."""
+    if widths is not None:
+        return GridToPacked(n_code, packed_size(widths))
+    deepest = settings.channels[-1]
+    if settings.code == "grid":
+        return FromGrid(settings, n_code, deepest)
+    return FromVector(settings, n_code, deepest, lowest)
 
 
 def _sizes(size: Sequence[int], n_stages: int) -> list[Size]:

@@ -166,8 +166,7 @@ def _are_samples(y: Any) -> bool:
 def _for_pictures(model: Autoencoder) -> None:
     """What is "auto" becomes a network that keeps detail: a residual one with as many codes as values."""
     if model.network == "auto":
-        model.network = Conv(MAPS, residual=2, code="grid", activation="relu")
-        model.n_components = MAPS[-1] if model.n_components == "auto" else model.n_components
+        model.network = Conv(MAPS, residual=1, skips=True, activation="relu")
         model.data_type = Images(patch=PATCH) if model.data_type == "auto" else model.data_type
 
 

@@ -1,0 +1,82 @@
+"""A U-Net's skips (Ronneberger et al. 2015) as a part of the code: nothing reaches the decoder past it.
+
+All maps that the decoder is to see, from the picture itself to the lowest resolution, are laid into one grid at the
+lowest resolution: a finer map's cells become channels there.
+
+Axes: B samples, C channels, H and W height and width of a map, h and w at the lowest resolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from isthmus.networks._conv_layers import SameConvolution, cleared
+
+
+def packed_size(widths: Sequence[int]) -> int:
+    """How many numbers one place of the grid holds, for maps of these widths from the finest on.
+
+    >>> packed_size([1, 8, 16])
+    64
+    """
+    return sum(width * 4**depth for depth, width in enumerate(reversed(widths)))
+
+
+def pack(maps: Sequence[Tensor]) -> Tensor:
+    """Maps from the finest to the coarsest, each half as large as the one before, rounded up: (B, K, h, w)."""
+    height, width = maps[-1].shape[2:]
+    packed = []
+    for depth, each in enumerate(reversed(maps)):
+        side = 2**depth
+        missing = (0, side * width - each.shape[3], 0, side * height - each.shape[2])
+        packed.append(functional.pixel_unshuffle(functional.pad(each, missing), side))
+    return torch.cat(packed, 1)
+
+
+def unpack(packed: Tensor, widths: Sequence[int]) -> list[Tensor]:
+    """The maps again, from the finest to the coarsest; sizes that were odd come back one larger."""
+    pieces = packed.split([width * 4**depth for depth, width in enumerate(reversed(widths))], 1)
+    return [functional.pixel_shuffle(piece, 2**depth) for depth, piece in enumerate(pieces)][::-1]
+
+
+class PackedToGrid(nn.Module):
+    """(B, K, h, w) → (B, h, w, n_features): as they are where the numbers agree, else by a projection."""
+
+    def __init__(self, n_packed: int, n_features: int):
+        super().__init__()
+        self.linear = SameConvolution(n_packed, n_features, 1) if n_packed != n_features else None
+
+    def forward(self, packed: Tensor, outside: Tensor | None = None) -> Tensor:
+        features = packed if self.linear is None else cleared(self.linear(packed), outside)
+        return features.movedim(1, -1)
+
+
+class GridToPacked(nn.Module):
+    """(B, h, w, n_components) → (B, K, h, w)."""
+
+    def __init__(self, n_components: int, n_packed: int):
+        super().__init__()
+        self.linear = SameConvolution(n_components, n_packed, 1) if n_packed != n_components else None
+
+    def forward(self, code: Tensor) -> Tensor:
+        packed = code.movedim(-1, 1)
+        return packed if self.linear is None else cast(Tensor, self.linear(packed))
+
+
+class Past(nn.Module):
+    """The picture itself on its way past all layers: at the start it comes out as it is, and they only correct it."""
+
+    def __init__(self, n_channels: int, n_raw: int):
+        super().__init__()
+        self.linear = SameConvolution(n_channels, n_raw, 1, bias=False, factor=0.0)
+        with torch.no_grad():
+            same = min(n_channels, n_raw)
+            self.linear.weight[range(same), range(same)] = 1.0
+
+    def forward(self, raw: Tensor, picture: Tensor) -> Tensor:
+        return raw + cast(Tensor, self.linear(picture[..., : raw.shape[2], : raw.shape[3]]))
