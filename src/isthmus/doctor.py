@@ -36,7 +36,7 @@ def before_training(data: Data, some: Batch, module: object, n_rows: int) -> lis
     """What the data alone tell: columns, gaps, range, number of rows, size of the code."""
     findings = [*_columns(getattr(data, "schema", [])), *_rows(n_rows)]
     if isinstance(module, AutoencoderModule):
-        findings += [*_range(some, module), *_wide_code(module)]
+        findings += [*_range(some, module), *(_wide_code(module) if some.target is None else ())]
     return findings
 
 
@@ -187,7 +187,7 @@ def _codes(module: AutoencoderModule, codes: Tensor) -> Iterable[Finding]:
             )
         return
     dead = int((spread <= 1e-6 * spread.max().clamp_min(1e-12)).sum())
-    if dead:
+    if dead and not getattr(module.architecture, "skips", False):  # whose code is the maps of a network, dead ones too
         yield Finding(
             "dead_code",
             f"{dead} of {codes.shape[1]} components of the code have the same value for every sample; choose a "

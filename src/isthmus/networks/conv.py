@@ -3,12 +3,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self, cast
 
+import torch
 from torch import Tensor, nn
 
 from isthmus.errors import DataError, SettingError
 from isthmus.networks._activations import ACTIVATIONS
 from isthmus.networks._conv_heads import FromGrid, FromVector, ToGrid, ToVector
-from isthmus.networks._conv_layers import NORMALISATIONS, UPS, Down, Size, Up, cleared, coarser, halved, outside_of
+from isthmus.networks._conv_layers import (
+    NORMALISATIONS,
+    UPS,
+    Down,
+    SameConvolution,
+    Size,
+    Up,
+    cleared,
+    coarser,
+    halved,
+    outside_of,
+)
 from isthmus.networks._conv_skips import GridToPacked, PackedToGrid, Past, pack, packed_size, unpack
 from isthmus.networks.base import EncoderDecoder, Network, mask_absent
 from isthmus.part import Limit
@@ -208,13 +220,17 @@ class _Decoder(nn.Module):
         self.free = bool(spec.free)
         self.grid = settings.code == "grid" or settings.skips
         self.widths = [spec.n_channels, *settings.channels] if settings.skips else None
-        self.past = Past(spec.n_channels, n_out) if settings.skips else None
         self.head = _head(settings, self.widths, sizes[-1], n_code)
         widths = [settings.channels[0], *settings.channels]
         self.layers = nn.ModuleList(
             Up(settings, widths[depth + 1], widths[depth], sizes[depth], n_out if depth == 0 else None)
             for depth in reversed(range(len(settings.channels)))
         )
+        self.past = None
+        if settings.skips:
+            self.past = Past(spec.n_channels, n_out)
+            with torch.no_grad():  # the correction starts small
+                cast(SameConvolution, cast(Up, self.layers[-1]).raw).weight.mul_(0.05)
 
     def forward(self, code: Tensor, weight: Tensor | None = None, previous: Tensor | None = None) -> Tensor:
         outsides = [outside_of(weight) if self.free and weight is not None else None]

@@ -19,7 +19,7 @@ from isthmus.data import Images
 from isthmus.data.base import Data
 from isthmus.errors import SettingError
 from isthmus.module import resolve_variants
-from isthmus.networks import Conv
+from isthmus.networks import Conv, Dense
 from isthmus.part import resolve
 from isthmus.tasks.base import Answer, Task
 from isthmus.training import Batch
@@ -29,6 +29,7 @@ from isthmus.variants.base import Variant
 
 PATCH = 48  # pixels on a side of what training sees
 MAPS = (32, 64)  # of the network for pictures
+UNITS = 256  # of the network for tables
 SHOWN = 10
 CHUNK = 256
 
@@ -46,8 +47,8 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, Task):
 
     Parameters
     ----------
-    autoencoder : the autoencoder to train, in a copy; what is "auto" there is chosen by the data: for pictures a
-        residual convolutional network with a grid of codes, trained on patches of 48 x 48 pixels.
+    autoencoder : the autoencoder to train, in a copy; where its network is "auto" it is chosen by the data: for
+        pictures a U-Net, trained on patches of 48 x 48 pixels; for tables a wide layer and a code as wide as the table.
     damage : the noise to learn: gaussian, salt_and_pepper, masking, swap, or a Damage object, such as
         `Gaussian(sigma=(0, 0.5))` for noise of unknown level. "auto" is gaussian noise of unknown level, up to a
         quarter of the way from black to white for pictures and half a standard deviation for numbers; tables with words
@@ -93,8 +94,7 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, Task):
         """Train on X, clean samples, or noisy ones whose clean counterparts are y; a y of labels is ignored."""
         model, target = self._fresh(), y if _are_samples(y) else None
         data = fitting.data_type(model.data_type, X, type(self).__name__)
-        if isinstance(data, Images):
-            _for_pictures(model)
+        _choose_network(model, data, X)
         variant = self._damaging(model, data, X, paired=target is not None)
         if variant is not None:
             model.set_params(variant=[variant, *resolve_variants(model.variant)])
@@ -110,8 +110,8 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, Task):
         wanted = not isinstance(self.damage, str) or self.damage != "auto"
         if wanted and (own or paired):
             raise SettingError(
-                f"damage is {self.damage!r}, and {'pairs bring' if paired else 'this autoencoder brings'} a damage of "
-                "their own; leave damage out."
+                f"damage is {self.damage!r}, but {'pairs' if paired else 'the variants of this autoencoder'} bring "
+                "one of their own; leave damage out."
             )
         if own or paired:
             return None
@@ -163,11 +163,16 @@ def _are_samples(y: Any) -> bool:
     return len(shape) > 1
 
 
-def _for_pictures(model: Autoencoder) -> None:
-    """What is "auto" becomes a network that keeps detail: a residual one with as many codes as values."""
-    if model.network == "auto":
+def _choose_network(model: Autoencoder, data: Data, X: Any) -> None:
+    """What is "auto" becomes a network that keeps detail: a U-Net for pictures, a code as wide as the table."""
+    if model.network != "auto":
+        return
+    if isinstance(data, Images):
         model.network = Conv(MAPS, residual=1, skips=True, activation="relu")
         model.data_type = Images(patch=PATCH) if model.data_type == "auto" else model.data_type
+    else:
+        model.network = Dense(widths=(UNITS,))
+        model.n_components = data.fit(X).spec.size if model.n_components == "auto" else model.n_components
 
 
 def _typical(data: Data, X: Any) -> Damage:
