@@ -64,6 +64,7 @@ class Readings:
         self.size = self.batch(np.arange(1)).x.numel()  # of one sample, which may be larger than those of training
         self.rows = spread(self.n_samples, max(1, min(MOST_ROWS, MOST_READ // self.size)))
         self.answer: Answer | None = model.answer(X) if isinstance(model, Task) else None
+        self.code_size, self.pooled = 0, False  # numbers in a code; whether it is a grid, shown by its mean
         read = self.through(self.rows, self._read)
         self.codes: Array = np.nan_to_num(read[:, :-1].astype(np.float64))
         self.errors: Array = held(read[:, -1].astype(np.float64) if self.scores is None else self.scores[self.rows])
@@ -71,7 +72,10 @@ class Readings:
     def _read(self, batch: Batch) -> Tensor:
         distortion = self.module.reconstruct(batch.x, batch.weight).distortion
         assert distortion is not None
-        return torch.cat([self.module.encode(batch.x, batch.weight).flatten(1), distortion.mean(0)[:, None]], 1)
+        codes = self.module.encode(batch.x, batch.weight)
+        self.code_size, self.pooled = codes[0].numel(), codes.ndim > 2
+        each = codes.flatten(1, -2).mean(1) if self.pooled else codes
+        return torch.cat([each, distortion.mean(0)[:, None]], 1)
 
     @cached_property
     def scores(self) -> Array | None:

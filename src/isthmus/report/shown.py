@@ -46,7 +46,8 @@ def map_section(readings: Readings, colours: Colours | None, unit: str) -> Secti
     places, drawn = drawn_places(readings, unit)
     points, names, said = plane(readings.codes, readings.errors)
     by, groups = grouped(readings, places, colours)
-    caption = f"{said}{drawn}"
+    grid = f" The code is a grid; of each {unit} the map shows the mean over it." if readings.pooled else ""
+    caption = f"{said}{grid}{drawn}"
     figures = [map_figure(points[places], names, by, groups, caption)]
     if are_pictures(readings.data.spec):
         cells = chosen_cells(within(points)[0], *CELLS)
@@ -166,7 +167,7 @@ def pca_section(readings: Readings, unit: str) -> tuple[Section | None, str]:
 
     Nothing where there are no more samples than numbers in a code: PCA then gives back whatever it is given.
     """
-    part, size = readings.compared, readings.codes.shape[1]
+    part, size = readings.compared, readings.code_size
     if len(part.given) <= size + 1:
         return None, ""
     ours = explained_variance(part.given, part.returned, part.weight)
