@@ -62,6 +62,16 @@ def like(x: Iterable[Tensor], samples: ImageSamples, extent: Extent) -> Any:
     return [_returned(one, source.form(place)) for place, one in enumerate(made)]
 
 
+def maps_like(maps: Iterable[Tensor], samples: ImageSamples) -> Any:
+    """Each map (1, h, w) cut out of the canvas and brought to the size of the sample in the same place."""
+    made = []
+    for place, one in enumerate(maps):
+        height, width = samples.model_size(place)
+        own = resized(one[None, :, :height, :width].float(), samples.source.form(place).size)
+        made.append(own[0, 0].numpy())
+    return np.stack(made) if isinstance(samples.source, Stack) else made
+
+
 class _Shelf:
     """Pixels in memory, and beyond some amount in a file without a name, which goes when they go."""
 

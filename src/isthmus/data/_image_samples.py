@@ -167,8 +167,9 @@ class ImageSamples:
 
     @property
     def names(self) -> list[str]:
-        """The name of each picture's file; empty where there is none."""
-        return [self.source.form(place).name for place in range(len(self))]
+        """The name of each picture's file; an empty list where they have none."""
+        names = [self.source.form(place).name for place in range(len(self))]
+        return names if any(names) else []
 
     @property
     def gaps(self) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 from isthmus.data import _image_files as files
 from isthmus.data import _image_sources as sources
 from isthmus.data import _image_state as stored
-from isthmus.data._image_back import as_container, like, plain, write_pictures
+from isthmus.data._image_back import as_container, like, maps_like, plain, write_pictures
 from isthmus.data._image_facts import facts_of
 from isthmus.data._image_forms import CHANNELS, MODES, Extent, Form
 from isthmus.data._image_samples import ImageSamples, PatchSamples, Stack, make_batch
@@ -147,6 +147,8 @@ class Images(Data):
     # ---- tensors out of pictures -------------------------------------------------------------------------------
 
     def open(self, X: Any) -> ImageSamples:
+        if isinstance(X, ImageSamples):  # so that files need not be looked at once more
+            return X
         gathered = sources.gather(X, self.damaged == "skip", self.max_pixels)
         sources.say(gathered.remarks(), self._said)
         _refuse_other_range(gathered.source.extent(), self._state.extent)
@@ -195,6 +197,12 @@ class Images(Data):
 
     def number_type(self, X: Any) -> torch.dtype:
         """float64 only where the pictures hold such wide values; 8 and 16 bits lose nothing in float32."""
+        if isinstance(X, ImageSamples):
+            X = (
+                X.source.array
+                if isinstance(X.source, Stack)
+                else [one.source for one in getattr(X.source, "pictures", [])]
+            )
         held = [X] if isinstance(X, np.ndarray) else X if isinstance(X, (list, tuple)) else []
         wide = any(isinstance(one, np.ndarray) and one.dtype.itemsize > 4 for one in held)
         return torch.float64 if wide else torch.float32
@@ -207,6 +215,12 @@ class Images(Data):
 
     def give_back(self, x: Tensor | Iterable[Tensor], samples: Any) -> Any:
         return like((self._checked(one) for one in x), samples, self._state.extent)
+
+    def give_maps(self, maps: Iterable[Tensor], samples: ImageSamples) -> Any:
+        """One number for each pixel of each sample, (1, height, width), in the sample's own size: float32 arrays
+        (n, height, width) for an array, else a list of (height, width).
+        """
+        return maps_like(maps, samples)
 
     def singly(self, samples: ImageSamples) -> Iterator[Samples] | None:
         if not self.spec.free or (samples.uniform and max(samples.canvas) <= LARGE):

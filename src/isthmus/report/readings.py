@@ -16,6 +16,7 @@ from isthmus.autoencoder import Autoencoder
 from isthmus.data.base import Data, Samples
 from isthmus.errors import DataError
 from isthmus.module import AutoencoderModule
+from isthmus.report.wording import number
 from isthmus.tasks import AnomalyDetector
 from isthmus.tasks.base import Answer, Task
 from isthmus.training import Batch
@@ -126,6 +127,17 @@ class Readings:
         """As many of the read rows as fit for a comparison."""
         most = max(2, min(MOST_COMPARED, MOST_HELD // self.size))
         return self.part(self.rows[spread(len(self.rows), most)])
+
+    def file_name(self, row: int) -> str:
+        """The name of a sample's file, in brackets; empty where it has none."""
+        names = getattr(self.samples, "names", [])
+        return f" ({names[row]})" if names else ""
+
+    def error_of(self, row: int) -> str:
+        """The error of one of the rows of X, in words; a detector's score."""
+        if self.scores is not None:
+            return f"score {number(float(self.scores[row]))}"
+        return f"error {number(float(self.errors[np.searchsorted(self.rows, row)]))}"
 
     def at_quantiles(self, quantiles: list[float]) -> Rows:
         """Places among the read rows whose errors stand at these quantiles, each place once."""

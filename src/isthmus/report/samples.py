@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from isthmus.report.blocks import Block, Cell, Gallery, Image, Span, Strip, Table, Text
-from isthmus.report.pictures import Pixels, are_pictures, difference, pictures_of, source
+from isthmus.report.pictures import Pixels, are_pictures, difference, heat_pixels, inside, pictures_of, source
 from isthmus.report.readings import Part, Readings, Rows
 from isthmus.report.wording import clean, number
+from isthmus.tasks._heat import pixel_costs
 from isthmus.training import Batch
 from isthmus.training.applying import Array
 
@@ -132,18 +133,23 @@ def _reason(name: str, given: str, back: str) -> str:
 # ---- pictures
 
 
-def picture_strips(readings: Readings, places: Rows, unit: str, caption: str) -> Gallery:
-    """Pictures beside what came back for them, and where both differ; `places` are those of the read rows."""
-    rows = readings.rows[places]
+def picture_strips(readings: Readings, rows: Rows, unit: str, caption: str, heat: bool = False) -> Gallery:
+    """Pictures beside what came back for them, and where both differ, or where their score comes from."""
     batch = readings.batch(rows)
     expected = torch.from_numpy(readings.through(rows, lambda batch: readings.decoded(batch).mean))
     given, back = pictures_of(batch.x, batch.weight, expected)
+    costs = (
+        torch.from_numpy(readings.through(rows, lambda batch: pixel_costs(readings.module, batch))) if heat else None
+    )
     strips = []
-    for place, first, second in zip(places.tolist(), given, back, strict=True):
-        name = f"{unit} {readings.rows[place]}"
-        shown = (("given", first), ("back", second), ("difference", difference(first, second)))
+    for place, (row, first, second) in enumerate(zip(rows.tolist(), given, back, strict=True)):
+        name = f"{unit} {row}{readings.file_name(row)}"
+        where = ("difference", difference(first, second))
+        if costs is not None:
+            where = ("heat", heat_pixels(costs[place, 0][inside(batch.weight, place)]))
+        shown = (("given", first), ("back", second), where)
         images = [image(pixels, f"{name}: {label}", label) for label, pixels in shown]
-        strips.append(Strip(f"{name}, error {number(float(readings.errors[place]))}", images))
+        strips.append(Strip(f"{name}, {readings.error_of(row)}", images))
     return Gallery(caption, strips)
 
 

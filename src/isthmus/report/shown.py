@@ -20,6 +20,7 @@ from isthmus.report.samples import beside, largest_cells, picture_strips, shown,
 from isthmus.report.wording import clean, count, number, share
 
 MOST_POINTS = 3_000  # marks on the map
+MOST_HEATED = 6  # pictures with a heat map
 MOST_CURVE = 60  # components of PCA on the curve, unless the code is longer
 
 
@@ -32,7 +33,7 @@ def samples_section(readings: Readings, unit: str) -> Section | None:
     if are_pictures(readings.data.spec):
         places = readings.at_quantiles([0.0, 0.2, 0.4, 0.6, 0.8, 0.95])
         caption = f"What went in, what came back, and where both differ (bright), for {unit}s from easy to hard."
-        return Section("samples", title, [picture_strips(readings, places, unit, caption)])
+        return Section("samples", title, [picture_strips(readings, readings.rows[places], unit, caption)])
     if len(readings.data.spec.shape) != 1:
         return None
     return Section("samples", title, beside(readings, unit))
@@ -103,10 +104,17 @@ def oddest_section(readings: Readings, unit: str) -> Section | None:
     answer = readings.answer
     if answer is not None and readings.scores is not None:
         table = frame_table("oddest", "The oddest, and the values that make them so", answer.highlights, readings)
-        return Section("oddest", f"The oddest {unit}s", [Text(f"{clean(answer.headline)} {_counting(unit)}"), table])
+        blocks: list[Block] = [Text(f"{clean(answer.headline)} {_counting(unit)}"), table]
+        if are_pictures(readings.data.spec):
+            rows = np.asarray(answer.highlights["row"].to_list()[:MOST_HEATED], dtype=np.int64)
+            caption = "What went in, what came back, and where the score comes from (bright), the oddest first."
+            blocks.insert(1, picture_strips(readings, rows, unit, caption, heat=True))
+        return Section("oddest", f"The oddest {unit}s", blocks)
     places = np.argsort(-readings.errors, kind="stable")[:10]
     if are_pictures(readings.data.spec):
-        strips = picture_strips(readings, places[:6], unit, f"Given back worst, the worst first. {_counting(unit)}")
+        strips = picture_strips(
+            readings, readings.rows[places[:6]], unit, f"Given back worst, the worst first. {_counting(unit)}"
+        )
         return Section("oddest", f"The oddest {unit}s", [strips])
     rows = readings.rows[places]
     reasons = largest_cells(readings, rows)

@@ -129,11 +129,12 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, Task):
         ----------
         X : the data.
         """
+        check_is_fitted(self)
+        X = self.autoencoder_.data_.open(X) if self._sees_pictures else X  # files are looked at once
         cleaned = self.transform(X)
         removed = self._removed(X, cleaned)
-        samples = self.autoencoder_.data_.open(X)
         table = pl.DataFrame({"row": np.arange(len(removed)), "removed": removed})
-        if any(names := getattr(samples, "names", [])):
+        if names := getattr(X, "names", None) if self._sees_pictures else None:
             table.insert_column(1, pl.Series("file", names, dtype=pl.String))
         unit, kind = (
             ("the way from black to white", "picture") if self._sees_pictures else ("a standard deviation", "row")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,13 @@ from torch import Tensor
 
 from isthmus import fitting
 from isthmus.autoencoder import Autoencoder
+from isthmus.data import Images
 from isthmus.errors import DataError, SettingError
 from isthmus.likelihoods import Mixed, Normal
 from isthmus.module import AutoencoderModule
 from isthmus.part import resolve
 from isthmus.saving import Packed
+from isthmus.tasks._heat import heat_maps, mean_distortions, place_in_words
 from isthmus.tasks.base import Answer, Task
 from isthmus.thresholds.base import Threshold
 from isthmus.thresholds.quantile import Quantile
@@ -112,9 +114,41 @@ class AnomalyDetector(OutlierMixin, Task):
         return np.sort(order[n_calibration:]), np.sort(order[:n_calibration])
 
     def score_samples(self, X: Any) -> Array:
-        """Minus the distortion of each row, in nats, shape (n_samples,): lower is odder."""
+        """Minus the distortion of each row, in nats, shape (n_samples,): lower is odder.
+
+        Of samples that differ in size it is the mean over their present values: large ones are not odd for that.
+        """
         check_is_fitted(self)
-        return -self.autoencoder_.read(X, lambda module, batch: _distortion(module, batch.x, batch.weight))
+        model, data = self.autoencoder_, self.autoencoder_.data_
+        if data.spec.free:
+            dtype = data.number_type(X)
+            singly = mean_distortions(model.as_type(dtype), data, data.open(X), dtype)
+            if singly is not None:
+                return -singly
+        return -model.read(X, self._score)
+
+    def _score(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+        """The distortion of each sample, (B,); for each present value where samples differ in size."""
+        distortion = _distortion(module, batch.x, batch.weight)
+        if not self.autoencoder_.data_.spec.free:
+            return distortion
+        present = torch.ones_like(batch.x) if batch.weight is None else (batch.weight > 0).to(batch.x)
+        return distortion / present.flatten(1).sum(1).clamp_min(1)
+
+    def heat_map(self, X: Any) -> Any:
+        """Where pictures are odd: nats of each pixel, in the picture's own size.
+
+        An array (n_samples, height, width) for an array of pictures, else a list of arrays (height, width). Raises
+        DataError where samples are no pictures: `explain` speaks of those.
+        """
+        check_is_fitted(self)
+        data = self.autoencoder_.data_
+        if not isinstance(data, Images):
+            raise DataError(
+                "a heat map is for pictures, and this model is for tables; `explain` tells their odd cells."
+            )
+        dtype = data.number_type(X)
+        return heat_maps(self.autoencoder_.as_type(dtype), data, data.open(X), dtype)
 
     def decision_function(self, X: Any) -> Array:
         """The score above the cut, shape (n_samples,): negative for odd rows."""
@@ -152,20 +186,29 @@ class AnomalyDetector(OutlierMixin, Task):
         for name, value in (("n_reasons", n_reasons), ("n_rows", n_rows)):
             if value < 1:
                 raise SettingError(f"{name} is {value}; it must be a whole number of at least 1.")
+        if pictures := isinstance(self.autoencoder_.data_, Images):
+            X = self.autoencoder_.data_.open(X)  # files are looked at once
         scores = -self.score_samples(X)
         odd = scores > self.threshold_
         table = pl.DataFrame({"row": np.arange(len(scores)), "score": scores, "odd": odd})
         oddest = np.argsort(-scores, kind="stable")[: min(n_rows, max(5, int(odd.sum())))]
         reasons = self.reasons(X, oddest, n_reasons)
+        if names := getattr(X, "names", None) if pictures else None:
+            table.insert_column(1, pl.Series("file", names, dtype=pl.String))
         highlights = table[oddest.tolist()].with_columns(pl.Series("why", reasons, dtype=pl.String))
-        headline = f"{int(odd.sum())} of {len(scores)} rows are odd (score above {self.threshold_:.4g})."
+        unit = "pictures" if pictures else "rows"
+        headline = f"{int(odd.sum())} of {len(scores)} {unit} are odd (score above {self.threshold_:.4g})."
         return Answer(table, headline, highlights)
 
     def reasons(self, X: Any, rows: npt.NDArray[np.int64], n_reasons: int = 3) -> list[str]:
-        """In words, the cells that make these rows odd: what stands there and what was expected."""
+        """In words, what makes these rows odd: what stands in a cell and what was expected, or where in a picture."""
         check_is_fitted(self)
         data = self.autoencoder_.data_
         samples = data.open(X)
+        if isinstance(data, Images):
+            dtype = data.number_type(X)
+            some = cast(Any, samples).select(rows)
+            return [place_in_words(heat) for heat in heat_maps(self.autoencoder_.as_type(dtype), data, some, dtype)]
         module = self.autoencoder_.as_type(torch.float64)
 
         def batches(index: npt.NDArray[np.int64]) -> Batch:
