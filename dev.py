@@ -32,7 +32,7 @@ class Refusal(Exception):
 
 
 def demo(arguments: "list[str]", cpu: bool) -> int:
-    """Fit an autoencoder to a real table, find its odd rows and say why."""
+    """Go the whole way on real data: find odd rows and pictures, clean, draw, map, report."""
     environment(DEMO, cpu)
     return run([str(tool("isthmus")), "demo", *arguments])
 

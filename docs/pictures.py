@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits, load_sample_images
 from isthmus import AnomalyDetector, Autoencoder, Denoiser, Training
 from isthmus.networks import Conv
 
-FOLDER = Path(__file__).parent / "images"
+FOLDER = Path(__file__).parent / "pictures"
 Pixels = NDArray[np.float32]
 
 

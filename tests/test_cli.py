@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -624,7 +623,7 @@ def test_what_is_unexpected_asks_to_be_reported(folder: Path, monkeypatch: pytes
     assert "not enough memory" in error_of(run(*words), 4)
 
 
-# ---- completion, demo
+# ---- completion
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -641,32 +640,3 @@ def test_completion_knows_commands_options_and_names() -> None:
     assert "detect" in complete("isthmus de", 1)
     assert "--contamination" in complete("isthmus fit --for detect --cont", 4)
     assert "denoising" in complete("isthmus fit --variant de", 3)
-
-
-@pytest.mark.slow
-def test_the_demo_finds_what_it_planted_and_leaves_a_model_that_works(tmp_path: Path) -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    done = process("demo", "--into", "d", cwd=tmp_path)
-    said = done.stdout.decode()
-    assert done.returncode == 0, done.stderr
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 60  # of one core, whatever else runs here
-    assert max(map(len, said.splitlines())) <= 80
-    assert "loaded again, its scores are the same to the last bit" in " ".join(said.split())
-    files = {path.name for path in (tmp_path / "d").iterdir()}
-    assert files == {"table.csv", "new.csv", "model.safetensors", "scores.csv"}
-    again = run("detect", str(tmp_path / "d" / "model.safetensors"), str(tmp_path / "d" / "new.csv"), "--json")
-    scores = [json.loads(line)["score"] for line in again.stdout.splitlines()]
-    assert np.allclose(scores, pl.read_csv(tmp_path / "d" / "scores.csv")["score"])
-
-
-def test_the_demo_plants_what_it_says() -> None:
-    from isthmus.interfaces.demo import N_TABLE
-    from isthmus.interfaces.demo_table import changes, plant, real_table
-
-    before = real_table()[:N_TABLE]
-    after, planted = plant(before)
-    changed = [row for row in range(before.height) if before.row(row) != after.row(row)]
-    assert changed == sorted(one.row for one in planted) and len(changed) == 5
-    found = changes(before, after)
-    inside = [before[name].min() <= value <= before[name].max() for name, value in found]  # type: ignore[operator]
-    assert (len(found), sum(inside)) == (6, 5)
