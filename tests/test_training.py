@@ -641,6 +641,17 @@ def test_auto_takes_more_rows_a_step_and_fewer_epochs_where_there_are_more(n_row
     assert training.epochs(len(cuts(n_rows, size)) - 1) == epochs
 
 
+def test_large_pictures_come_in_small_batches_and_fewer_steps() -> None:
+    training = Training()
+    assert training.rows_per_step(54_000) == 256
+    assert training.rows_per_step(54_000, (1, 28, 28)) == 64  # 50,176 numbers
+    assert training.rows_per_step(480, (3, 224, 224)) == 16
+    assert training.rows_per_step(54_000, (7_000,)) == 256  # a wide table is no picture
+    assert training.epochs(27) == 149
+    assert training.epochs(27, 16 * 3 * 224 * 224) == 17
+    assert Training(max_epochs=5).epochs(27, 10**9) == 5
+
+
 # ---- what adversaries and preparing variants may rely on
 
 

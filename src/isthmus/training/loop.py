@@ -100,7 +100,7 @@ class _Run:
         self.shape = module.spec.shape if isinstance(module, AutoencoderModule) else ()
         self.size = training.rows_per_step(len(self.rows), self.shape)
         self.steps_per_epoch = len(cuts(len(self.rows), self.size)) - 1
-        self.max_epochs = training.epochs(self.steps_per_epoch)
+        self.max_epochs = training.epochs(self.steps_per_epoch, self.size * math.prod(self.shape))
         self.schedule = training.resolved_schedule()
         self.checkpoint = training.resolved_checkpoint()
         self.state = RunState(module, optimizers_of(module, training), torch.Generator(self.device).manual_seed(seed))

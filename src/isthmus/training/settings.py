@@ -16,6 +16,7 @@ from isthmus.training.optimizers import Optimizer
 from isthmus.training.schedules import Schedule
 
 PICTURE_NUMBERS = 2**16  # in one step of pictures, as long as that makes 16 of them
+LARGE_STEP = 2**18  # numbers in one step; with more of them fewer steps are taken
 
 
 class Training(Part):
@@ -23,7 +24,8 @@ class Training(Part):
 
     Parameters
     ----------
-    max_epochs : passes over the training rows at most; "auto" takes about 4,000 steps, between 10 and 300 epochs.
+    max_epochs : passes over the training rows at most; "auto" takes about 4,000 steps, fewer where one step holds many
+        numbers, between 10 and 300 epochs.
     batch_size : rows in one step; "auto" takes 16 to 256, more for more rows and fewer for large pictures.
     optimizer : adam, adamw, sgd, rmsprop, or an Optimizer object.
     learning_rate : size of the steps at the start.
@@ -105,11 +107,12 @@ class Training(Part):
         most = PICTURE_NUMBERS // math.prod(sample_shape) if len(sample_shape) == 3 else n_rows
         return min(n_rows, 1 << max(4, min(8, round(math.log2(max(1, n_rows / 32))), most.bit_length() - 1)))
 
-    def epochs(self, steps_per_epoch: int) -> int:
+    def epochs(self, steps_per_epoch: int, numbers_per_step: int = 0) -> int:
         """How many epochs at most."""
         if not isinstance(self.max_epochs, str):
             return int(self.max_epochs)
-        return max(10, min(300, math.ceil(4000 / steps_per_epoch)))
+        steps = 4000 / max(1, numbers_per_step / LARGE_STEP)
+        return max(10, min(300, math.ceil(steps / steps_per_epoch)))
 
 
 def optimizers_of(module: nn.Module, training: Training) -> list[torch.optim.Optimizer]:
