@@ -90,6 +90,10 @@ class Data(Part):
     """
 
     kind: ClassVar[str] = "data"
+    #: What one sample is called.
+    unit: ClassVar[str] = "row"
+    #: Endings of files with one sample each, of types whose `write` fills a folder; none where one file holds all.
+    endings: ClassVar[tuple[str, ...]] = ()
     #: Who speaks in an error about a wrong width; an estimator writes its own name here.
     owner: str = ""
     #: Learned: what one sample looks like as a tensor.
@@ -107,6 +111,11 @@ class Data(Part):
     @abstractmethod
     def accepts(cls, X: Any) -> bool:
         """Whether these look like data of this type; cheap, reads no file."""
+
+    @property
+    def piece(self) -> str:
+        """What one sample of training is called: the unit, unless samples are cut into pieces."""
+        return self.unit
 
     @property
     def n_features_in(self) -> int:

@@ -70,6 +70,8 @@ class Images(Data):
     """
 
     owner: str = "Images"
+    unit: ClassVar = "picture"
+    endings: ClassVar = (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff")
     limits: ClassVar = {"patch": Limit(1, whole=True, optional=True), "max_pixels": Limit(1, whole=True)}
 
     def __init__(
@@ -169,6 +171,10 @@ class Images(Data):
                     f"{height} x {width}; resize it, or fit with data_type='images(size=({height}, {width}))', or with "
                     "patch=, which makes sizes free."
                 )
+
+    @property
+    def piece(self) -> str:
+        return self.unit if self.patch is None else "patch"
 
     def for_training(self, samples: Any, rows: Any = None) -> tuple[Samples, np.ndarray[Any, Any]]:
         if self.patch is None:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import isthmus
 from isthmus import Autoencoder, Training, doctor, fitting
-from isthmus.data.base import ColumnFacts
+from isthmus.data.base import ColumnFacts, Data
 from isthmus.errors import DataError
 from isthmus.interfaces.messages import log
-from isthmus.interfaces.output import STREAM, draws
+from isthmus.interfaces.output import STREAM, counted, draws, is_folder, several
 from isthmus.interfaces.signatures import parameters, public, tasks
 from isthmus.interfaces.stopping import Stoppable
-from isthmus.module import resolve_likelihood, resolve_network, resolve_variants
+from isthmus.module import AutoencoderModule, resolve_likelihood, resolve_network, resolve_variants
 from isthmus.part import find, known
 from isthmus.tasks.base import Task
+from isthmus.training import Batch
 from isthmus.training.devices import resolve_device
 
 
@@ -33,7 +37,7 @@ def estimator(task: str | None, given: dict[str, Any]) -> Any:
     mine = {name: list(value) if isinstance(value, tuple) else value for name, value in inner.items() if name in takes}
     model = Autoencoder() if task is None else _task_class(task)().default()
     model.set_params(**mine, training=_training(model, {n: v for n, v in inner.items() if n not in takes}))
-    model.set_params(verbose=None if draws(sys.stderr) and log.isEnabledFor(logging.INFO) else False)
+    let_draw(model)
     _check(model)
     return model if task is None else _task_class(task)(autoencoder=model, **own)
 
@@ -77,16 +81,42 @@ def learned(estimator: Any) -> Autoencoder:
     return found
 
 
-def read(model: Autoencoder, path: str) -> Any:
-    """Data to train on."""
-    accepting = [name for name in known("data") if find("data", name).accepts(path)]  # type: ignore[attr-defined]
-    if model.data_type == "auto" and not accepting:
+def let_draw(model: Autoencoder) -> None:
+    """Let somebody at a terminal see how far it is, unless he wants quiet."""
+    model.verbose = None if draws(sys.stderr) and log.isEnabledFor(logging.INFO) else False
+
+
+def read(model: Autoencoder, path: str, target: str | None = None) -> list[Any]:
+    """Data to train on, and, of pairs, their clean counterparts, which are of the same type."""
+    X = _read(model, path)
+    if target is None:
+        return [X]
+    first, second = (type(_data_type(model, one)) for one in (path, target))
+    if first is not second:
+        raise DataError(
+            f"{path!r} holds {first.name()} and {target!r} holds {second.name()}; give counterparts of the same kind."
+        )
+    return [X, _read(model, target)]
+
+
+def _read(model: Autoencoder, path: str) -> Any:
+    types: list[Any] = [find("data", name) for name in known("data")]
+    if model.data_type == "auto" and not any(one.accepts(path) for one in types):
+        if is_folder(path):
+            endings = [ending for one in types for ending in one.endings]
+            raise DataError(f"{path!r} holds no file of a known kind; their names end in {', '.join(endings)}.")
         raise DataError(f"{path!r} is of no kind that is known ({', '.join(known('data'))}); rename it, or convert it.")
-    X = fitting.data_type(model.data_type, path, type(model).__name__).read(path)
+    data = _data_type(model, path)
+    X = data.read(path)
     name = "standard input" if path == STREAM else path
     width = f", {X.shape[1]:,} columns" if hasattr(X, "shape") else ""
-    log.info("read %s: %s rows%s", name, f"{len(X):,}", width)
+    log.info("read %s: %s%s", name, counted(len(X), data.unit), width)
     return X
+
+
+def _data_type(model: Autoencoder, path: str) -> Data:
+    """The type of the data at this path."""
+    return fitting.data_type(model.data_type, path, type(model).__name__)
 
 
 # ---- what would be trained
@@ -108,8 +138,13 @@ class Plan:
     """What training would be about."""
 
     n_samples: int
+    unit: str
+    shape: list[int]  # of one sample of training, as a tensor
+    piece: str  # what such a sample is called
+    n_pieces: int
     sample_size: int
     n_components: int
+    code_size: int
     network: str
     likelihood: str
     variants: list[str]
@@ -119,31 +154,55 @@ class Plan:
 
     def lines(self) -> list[str]:
         """The same for a reader."""
+        places = self.code_size // self.n_components
+        grid = f" for each of {places:,} places" if places > 1 else ""
+        cut = f", cut into {counted(self.n_pieces, self.piece)}" if self.piece != self.unit else ""
+        shape = f" ({' x '.join(map(str, self.shape))})" if len(self.shape) > 1 else ""
+        code = f"{counted(self.n_components, 'number')}{grid}"
         return [
-            f"Rows:        {self.n_samples:,}",
-            f"Code:        {self.n_components} numbers, for {self.sample_size} numbers a row",
+            f"{several(self.unit).capitalize() + ':':<12} {self.n_samples:,}{cut}",
+            f"Code:        {code}, for {self.sample_size:,} numbers a {self.piece}{shape}",
             f"Network:     {self.network}, {self.n_parameters:,} parameters",
             f"Likelihood:  {self.likelihood}",
             f"Variants:    {', '.join(self.variants) or 'none'}",
         ]
 
 
-def plan(model: Autoencoder, X: Any) -> Plan:
+def plan(estimator: Any, X: Any, target: Any = None) -> Plan:
     """What `fit` would train on these data, built but not trained."""
+    model = estimator.prepared(X, target) if isinstance(estimator, Task) else estimator
     module = model.build(X)
     data, samples = model.data_, model.data_.open(X)
-    some = data.batch(samples, fitting.some_rows(len(samples), data.spec), fitting.number_type(model.precision))
+    pieces, rows = data.for_training(samples)
+    some = data.batch(pieces, rows[fitting.some_rows(len(rows), data.spec)], fitting.number_type(model.precision))
+    if target is not None:
+        clean = data.open(target)
+        data.check_pairs(samples, clean)
+        some = some._replace(target=some.x)  # whatever it is, the doctor is to know that there is one
     return Plan(
         len(samples),
+        data.unit,
+        list(data.spec.shape),
+        data.piece,
+        len(rows),
         data.spec.size,
         module.n_components,
+        _code_size(module, some),
         repr(module.architecture),
         repr(module.likelihood),
         [repr(variant) for variant in module.variants],
         sum(parameter.numel() for parameter in module.parameters()),
         [_planned(facts) for facts in data.schema],
-        [finding.text for finding in doctor.before_training(data, some, module, len(samples))],
+        [finding.text for finding in doctor.before_training(data, some, module, len(rows))],
     )
+
+
+def _code_size(module: AutoencoderModule, some: Batch) -> int:
+    """How many numbers a whole code has, which may be a grid; shapes alone are computed, however large samples are."""
+    shadow = copy.deepcopy(module).to("meta")
+    x = some.x[:1].to("meta")
+    with torch.inference_mode():
+        return shadow.encode(x, None if some.weight is None else x)[0].numel()
 
 
 def _planned(facts: ColumnFacts) -> PlannedColumn:

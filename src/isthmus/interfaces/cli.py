@@ -25,6 +25,8 @@ EXAMPLES = (
     "isthmus fit payments.csv --for detect -o payments.safetensors",
     "isthmus detect payments.safetensors new.csv",
     "isthmus detect payments.safetensors new.csv --json | head",
+    "isthmus fit photos/ --for denoise -o photos.safetensors",
+    "isthmus denoise photos.safetensors scans/ -o restored/",
 )
 
 
@@ -143,7 +145,8 @@ cli = Isthmus(
     "isthmus",
     callback=click.pass_context(_about),
     invoke_without_command=True,
-    help="Autoencoders for every kind of data: fit one to a table, then find odd rows, encode, reconstruct, generate.",
+    help="Autoencoders for every kind of data: fit one to a table or to pictures, then find odd ones, "
+    "clean noisy ones, encode, reconstruct, generate.",
     context_settings={"help_option_names": ["-h", "--help"]},
     subcommand_metavar="COMMAND ...",
 )

@@ -34,8 +34,8 @@ def guarded(run: Callable[[], int], trace: bool) -> int:
         return _said(usage_sentence(error), USAGE)
     except Terminated as error:
         return _said(str(error) or "stopped by SIGTERM; nothing was saved.", TERMINATED)
-    except KeyboardInterrupt:
-        return _said("stopped by Ctrl-C; nothing was saved.", CTRL_C)
+    except KeyboardInterrupt as error:
+        return _said(str(error) or "stopped by Ctrl-C; nothing was saved.", CTRL_C)
     except Exception as error:
         return _failed(error, trace)
 
@@ -100,6 +100,10 @@ def usage_sentence(error: click.ClickException) -> str:
         option = isinstance(error.param, click.Option)
         name = f"option {error.param.opts[0]} {error.param.metavar}" if option else f"argument {error.param.metavar}"
         text = f"the {name} is missing"
+    elif "unexpected extra argument" in text:
+        takes_data = context is not None and any(one.name == "data" for one in context.command.params)
+        text = f"{text[:77]}...)" if len(text) > 80 else text
+        text += "; put a pattern in quotes, or give a folder" if takes_data else ""
     return f"{text[:1].lower()}{text[1:]}{' See' if text.endswith('?') else '; see'} {path} --help."
 
 

@@ -6,9 +6,10 @@ import difflib
 import json
 import math
 import os
+import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ from isthmus.interfaces import output
 from isthmus.interfaces.exits import CTRL_C
 from isthmus.interfaces.messages import log
 from isthmus.interfaces.options import PREFIX, Command, Section, WordType, general_options, setting_option, was_given
-from isthmus.interfaces.signatures import Parameter, Source, parameters, public, tasks
+from isthmus.interfaces.output import STREAM, counted, is_folder, several
+from isthmus.interfaces.signatures import Parameter, Source, attribute, parameters, public, tasks
 
 if TYPE_CHECKING:
     from isthmus import Autoencoder
@@ -58,8 +60,8 @@ class Fit(Command):
         super().__init__(
             "fit",
             click.pass_context(run),
-            "Train on a table and save the model. A plain autoencoder, or one for a task. Where an option takes a "
-            "NAME, settings may follow it: 'l1_sparse(weight=0.1)'.",
+            "Train on a table or a folder of pictures and save the model. A plain autoencoder, or one for a task. "
+            "Where an option takes a NAME, settings may follow it: 'l1_sparse(weight=0.1)'.",
             arguments=[click.Argument(["data"], metavar="DATA")],
             sections=sections(None),
             examples=[
@@ -68,6 +70,9 @@ class Fit(Command):
                 "isthmus fit x.csv --variant vae --variant 'l1_sparse(weight=0.1)' -o m",
                 "zcat x.csv.gz | isthmus fit - --max-epochs 20 --seed 0 -o x.safetensors",
                 "isthmus fit payments.csv --for detect --dry-run",
+                "isthmus fit photos/ --for denoise -o photos.safetensors",
+                "isthmus fit noisy/ --target clean/ --for denoise -o pairs.safetensors",
+                "isthmus fit photos/ --data-type 'images(size=64, damaged=\"skip\")' -o m",
             ],
         )
 
@@ -85,6 +90,8 @@ class Fit(Command):
 def _elsewhere(error: click.NoSuchOption, ctx: click.Context) -> click.UsageError:
     """Whether the option that is none here is one of a task, or nearly."""
     theirs = {f"--{own.name.replace('_', '-')}": verb for verb, one in tasks().items() for own in offered(one)}
+    paired = [verb for verb, one in tasks().items() if attribute(one, "pairs")]
+    theirs |= {"--target": paired[0]} if paired else {}
     mine = [flag for option in ctx.command.params for flag in option.opts]
     close = difflib.get_close_matches(error.option_name, [*mine, *theirs], n=1)
     if not close or close[0] in mine:
@@ -129,7 +136,7 @@ def sections(task: str | None) -> list[Section]:
         settings = [one for one in offered(owner.source) if one.name not in taken]
         taken |= {one.name for one in settings}
         found.append(Section(owner.title, tuple(setting_option(one) for one in settings)))
-    return [Section("Task and output", _own_options()), *found]
+    return [Section("Task and output", _own_options(task)), *found]
 
 
 def owners(task: str | None) -> Iterator[Owner]:
@@ -145,10 +152,16 @@ def offered(source: Source) -> list[Parameter]:
     return [one for one in parameters(source) if one.name not in OWN_WAY and (one.scalars or one.parts)]
 
 
-def _own_options() -> tuple[click.Option, ...]:
+def _own_options(task: str | None) -> tuple[click.Option, ...]:
+    target = click.Option(
+        ["--target"],
+        metavar="PATH",
+        help="The clean counterparts of DATA: rows in the same order, or pictures with the same names.",
+    )
     return (
         click.Option(["-o", "--output"], metavar="MODEL", required=True, help="The file to save the model in."),
         _for_option(),
+        *([target] if task is not None and attribute(tasks()[task], "pairs") else []),
         click.Option(["--dry-run"], is_flag=True, help="Read the data, say what would be trained, and end."),
         click.Option(["--json", "as_json"], is_flag=True, help="Say in JSON, on standard output, what became of it."),
     )
@@ -159,65 +172,73 @@ def _own_options() -> tuple[click.Option, ...]:
 
 def run(context: click.Context, data: str, output: str | None, dry_run: bool, as_json: bool, **settings: Any) -> None:
     """Check what can be checked, read, train, save."""
-    task = settings.pop("for")
+    task, target = settings.pop("for"), settings.pop("target", None)
     given = {name: value for name, value in settings.items() if was_given(context, name)}
-    _check_paths(data, output, given.get("checkpoint"))
+    _check_paths(data, target, output, given.get("checkpoint"))
     from isthmus.interfaces import building
 
     estimator = building.estimator(task, given)
-    X = building.read(building.autoencoder(estimator), data)
+    read = building.read(building.autoencoder(estimator), data, target)
     if dry_run:
-        plan = building.plan(building.autoencoder(estimator), X)
-        _show_plan(plan, as_json)
+        _show_plan(building.plan(estimator, *read), as_json)
         return
     assert output is not None
-    trained = _train(estimator, X, output)
+    trained = _train(estimator, read, output)
     if as_json:
         _write_json(trained)
     if "stopped by hand" in trained.ended:
         log.info("stopped by Ctrl-C: the best weights so far are in %s", output)
         context.exit(CTRL_C)
-    log.info("next: isthmus %s %s %s", task or "encode", output, "NEW.csv" if data == "-" else data)
+    new = "NEW.csv" if data == STREAM else data
+    into = ["-o", "results"] if task and attribute(tasks()[task], "gives_samples") and is_folder(data) else []
+    log.info("next: isthmus %s", shlex.join([task or "encode", output, new, *into]))
 
 
-def _check_paths(data: str, model: str | None, checkpoint: str | None) -> None:
+def _check_paths(data: str, target: str | None, model: str | None, checkpoint: str | None) -> None:
     output.check_input(data)
+    if target is not None:
+        output.check_input(target, "--target")
+        if target == data or (os.path.exists(target) and os.path.exists(data) and os.path.samefile(target, data)):
+            raise SettingError(f"--target is {target!r}, which is DATA too; give the clean counterparts.")
     if model == output.STREAM:
         raise SettingError("-o is -, but a model is a file of its own; give it a name, such as model.safetensors.")
-    output.check_output(model, data)
-    output.check_output(checkpoint, data, *([model] if model else []))
+    read = [data, *([target] if target else [])]
+    output.check_output(model, *read)
+    output.check_output(checkpoint, *read, *([model] if model else []))
 
 
-def _train(estimator: Any, X: Any, path: str) -> Trained:
+def _train(estimator: Any, read: Sequence[Any], path: str) -> Trained:
+    """`read` is what to train on, and, of pairs, the counterparts."""
     from isthmus.interfaces import building
     from isthmus.interfaces.stopping import stoppable
 
     started = time.monotonic()
     with stoppable():
-        estimator.fit(X)
+        estimator.fit(*read)
         seconds = time.monotonic() - started
         estimator.save(path)
-    trained = _became(estimator, building.learned(estimator), path, len(X), seconds)
+    trained = _became(estimator, building.learned(estimator), path, seconds)
     held_out = "" if trained.validation_loss is None else f", held out {trained.validation_loss:.4g}"
     log.info(
-        "trained %d epochs in %.1f s (%s); loss %.4g%s nats per row",
-        trained.epochs,
+        "trained %s in %.1f s (%s); loss %.4g%s nats per %s",
+        counted(trained.epochs, "epoch"),
         seconds,
         trained.ended,
         trained.loss,
         held_out,
+        building.learned(estimator).data_.piece,
     )
     log.info("saved %s (%s)", path, output.size(os.path.getsize(path)))
     return trained
 
 
-def _became(estimator: Any, autoencoder: Autoencoder, path: str, n_samples: int, seconds: float) -> Trained:
+def _became(estimator: Any, autoencoder: Autoencoder, path: str, seconds: float) -> Trained:
     history = autoencoder.history_
     kept = history[(history.best_epoch or len(history)) - 1] if len(history) else None
     return Trained(
         path,
         type(estimator).__name__,
-        n_samples,
+        autoencoder.n_samples_,
         autoencoder.n_components_,
         len(history),
         kept.training["loss"] if kept else float("nan"),
@@ -247,4 +268,6 @@ def _show_plan(plan: Any, as_json: bool) -> None:
     for finding in plan.findings:
         log.warning("note: %s", finding)
     rows = [asdict(column) for column in plan.columns]
-    output.show(pl.DataFrame(rows, infer_schema_length=None), "Columns:", sys.stdout)
+    columns = pl.DataFrame(rows, infer_schema_length=None)
+    one = "column" if plan.unit == "row" else "channel"
+    output.show(columns.rename({"column": one}), f"{several(one).capitalize()}:", sys.stdout)

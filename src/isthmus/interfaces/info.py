@@ -12,9 +12,13 @@ from typing import Any
 from isthmus import storage
 from isthmus.errors import ModelFileError
 from isthmus.interfaces import output
+from isthmus.interfaces.held import said_by
 from isthmus.interfaces.messages import plain
+from isthmus.interfaces.signatures import listed, literal, parameters
+from isthmus.part import snake_case
 
 WEIGHTS = "module."  # how the names of a module's tensors begin
+PARTS = ("damage", "data", "likelihoods", "networks", "priors", "thresholds", "training", "variants")  # folders
 VERSION = 1  # of the form of `ModelInfo` as JSON
 
 
@@ -37,6 +41,10 @@ class ModelInfo:
     n_weights: int
     n_components: int
     data_type: str
+    n_samples: int
+    unit: str  # what a sample is called
+    shape: list[int]  # of one sample as a tensor; empty where it is a row of columns
+    any_size: bool  # whether samples may be larger or smaller than that
     settings: dict[str, str]
     epochs: int
     ended: str
@@ -52,8 +60,8 @@ class ModelInfo:
     def _lines(self) -> Iterator[str]:
         yield f"{plain(self.path)}: {plain(self.kind)}, written by Isthmus {plain(self.isthmus)}"
         size = output.size(self.n_bytes)
-        yield f"Size:      {size}, {self.n_weights:,} weights, {self.n_components} numbers in a code"
-        yield f"Data:      {plain(self.data_type)}, {len(self.columns)} columns"
+        yield f"Size:      {size}, {self.n_weights:,} weights, {output.counted(self.n_components, 'number')} in a code"
+        yield f"Data:      {output.counted(self.n_samples, plain(self.unit))}, {self._size()}; {plain(self.data_type)}"
         yield from (f"  {plain(column.name)}: {plain(column.kind)}" for column in self.columns)
         terms = ", ".join(f"{plain(name)} {value:.4g}" for name, value in self.last_epoch.items())
         yield f"Training:  {self.epochs} epochs, {plain(self.ended)}"
@@ -62,6 +70,11 @@ class ModelInfo:
         yield from (f"  {plain(name)} = {plain(value)}" for name, value in self.settings.items())
         yield "Doctor:    " + f"{len(self.findings) or 'no'} finding{'' if len(self.findings) == 1 else 's'}"
         yield from (f"  - {plain(finding)}" for finding in self.findings)
+
+    def _size(self) -> str:
+        if not self.shape:
+            return output.counted(len(self.columns), "column")
+        return "of any size" if self.any_size else f"{' x '.join(map(str, self.shape))} numbers each"
 
 
 def about(path: str) -> ModelInfo:
@@ -91,6 +104,10 @@ def _read(path: str, document: dict[str, Any]) -> ModelInfo:
         n_weights=_count(path, inner + WEIGHTS),
         n_components=int(fitted["n_components"]),
         data_type=_written(fitted["data"]),
+        n_samples=int(fitted["n_samples"]),
+        unit=said_by(document, path).unit,
+        shape=[int(length) for length in fitted["schema"].get("shape", [])],
+        any_size=bool(fitted["schema"].get("free", False)),
         settings={str(name): _written(value) for name, value in settings.items()},
         epochs=int(history["n_epochs"]),
         ended=str(history["ended"]),
@@ -104,13 +121,24 @@ def _read(path: str, document: dict[str, Any]) -> ModelInfo:
 def _written(value: Any) -> str:
     """A setting as one would type it."""
     if isinstance(value, dict) and "part" in value:
-        inner = ", ".join(f"{name}={_written(setting)}" for name, setting in value["settings"].items())
-        return f"{value['part'][1]}({inner})"
+        folder, name = value["part"]
+        plain_ones = _defaults(str(folder), str(name))
+        changed = {key: one for key, one in value["settings"].items() if plain_ones.get(key, Ellipsis) != one}
+        inner = ", ".join(f"{key}={_written(setting)}" for key, setting in changed.items())
+        return f"{name}({inner})" if inner else str(name)
     if isinstance(value, dict) and "outside" in value:
         return str(value["outside"])
     if isinstance(value, list):
         return f"[{', '.join(map(_written, value))}]"
     return "none" if value is None else str(value)
+
+
+def _defaults(folder: str, name: str) -> dict[str, Any]:
+    """The settings of a part as they are where nobody changes them; none for a part or folder that is not ours."""
+    sources = listed(folder).values() if folder in PARTS else ()
+    found = next((source for source in sources if snake_case(source.name) == name), None)
+    defaults = {one.name: literal(one.default) for one in parameters(found)} if found is not None else {}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in defaults.items()}
 
 
 def _header(path: str) -> tuple[dict[str, Any], int]:

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from isthmus.errors import SettingError
 from isthmus.interfaces.signatures import Parameter, literal
-from isthmus.interfaces.values import choose, names, read
+from isthmus.interfaces.values import choose, forms, names, read
 
 if TYPE_CHECKING:
     _Type = click.ParamType[Any]
@@ -105,8 +105,8 @@ def setting_option(parameter: Parameter, attribute: str = "") -> click.Option:
 
 
 def _help(parameter: Parameter) -> str:
-    """The line of the docstring, the names it takes where the line leaves some out, and the default."""
-    known = names(parameter) if parameter.parts else []
+    """The line of the docstring, the names it takes with their settings, and the default."""
+    known = forms(parameter) if parameter.parts else []
     listed = "" if all(name in parameter.help for name in known) else f" One of: {', '.join(known)}."
     several = " May be given several times." if parameter.many else ""
     default = literal(parameter.default)

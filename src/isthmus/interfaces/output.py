@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import io
 import os
 import stat
@@ -36,7 +37,10 @@ def check_input(path: str, what: str = "DATA") -> None:
         return
     if not path or "\0" in path:
         raise DataError(f"{what} is {path!r}, which cannot be the path of a file.")
-    if not os.path.exists(path):
+    if not os.path.exists(path) and glob.has_magic(path):
+        if next(glob.iglob(path, recursive=True), None) is None:
+            raise DataError(f"the pattern {path!r} finds no file; check it.")
+    elif not os.path.exists(path):
         folder, name = os.path.split(path)
         try:
             close = difflib.get_close_matches(name, os.listdir(folder or os.curdir), n=1)
@@ -44,6 +48,11 @@ def check_input(path: str, what: str = "DATA") -> None:
             close = []
         hint = f"; did you mean {os.path.join(folder, close[0])!r}?" if close else "; check the path."
         raise DataError(f"{path!r} does not exist{hint}")
+
+
+def is_folder(path: str) -> bool:
+    """Whether this is a folder, or a pattern that finds several files."""
+    return os.path.isdir(path) or (glob.has_magic(path) and not os.path.exists(path))
 
 
 def check_output(path: str | None, *inputs: str) -> None:
@@ -187,6 +196,20 @@ def _is_terminal(stream: TextIO) -> bool:
         return stream.isatty()
     except (ValueError, AttributeError):  # closed
         return False
+
+
+def counted(n: int, unit: str) -> str:
+    """How many there are.
+
+    >>> counted(1, "picture"), counted(1200, "row"), counted(2, "patch")
+    ('1 picture', '1,200 rows', '2 patches')
+    """
+    return f"{n:,} {unit if n == 1 else several(unit)}"
+
+
+def several(unit: str) -> str:
+    """The plural of what a sample is called."""
+    return f"{unit}es" if unit.endswith(("ch", "s", "x")) else f"{unit}s"
 
 
 def size(n_bytes: int) -> str:

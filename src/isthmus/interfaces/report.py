@@ -10,6 +10,7 @@ import click
 
 from isthmus.errors import SettingError
 from isthmus.interfaces import output
+from isthmus.interfaces.held import check_kind
 from isthmus.interfaces.messages import log
 from isthmus.interfaces.options import Command, Section
 from isthmus.interfaces.signatures import Source, parameters
@@ -59,7 +60,9 @@ def _check(model: str, data: str | None, path: str, colour: str | None) -> None:
     if colour is not None and data is None:
         raise SettingError(f"--colour is {colour!r} and there is no DATA that holds such a column; give DATA too.")
     output.check_output(path, model, *([data] if data else []))
-    check_class(model)
+    found = check_class(model)
+    if data is not None:
+        check_kind(found, model, data)
 
 
 def _write(estimator: Any, X: Any, path: str, colour: str | None, title: str) -> None:

@@ -167,8 +167,22 @@ def lookup_name(part: Source) -> str:
 @cache
 def aliases(part: Source) -> tuple[str, ...]:
     """The names that papers use for a part."""
-    value = _assigned(_class(part).body, "aliases")
-    return () if value is None else tuple(ast.literal_eval(value))
+    return tuple(attribute(part, "aliases") or ())
+
+
+def attribute(source: Source, name: str) -> Any:
+    """The plain value of an attribute of a class, its own or of the nearest class above; None where there is none.
+
+    >>> attribute(Source("isthmus.data", "Images"), "unit"), attribute(Source("isthmus.data", "Tables"), "unit")
+    ('picture', 'row')
+    """
+    source = _origin(source)
+    value = _assigned(_class(source).body, name)
+    if value is not None:
+        return ast.literal_eval(value)
+    above = [_origin(Source(source.module, base.id)) for base in _class(source).bases if isinstance(base, ast.Name)]
+    found = (attribute(one, name) for one in above if isinstance(_definition(one), ast.ClassDef))
+    return next((value for value in found if value is not None), None)
 
 
 def derived(base: Source) -> tuple[Source, ...]:

@@ -75,6 +75,16 @@ def names(parameter: Parameter) -> list[str]:
     ]
 
 
+def forms(parameter: Parameter) -> list[str]:
+    """The same names, each part with the names of its settings.
+
+    >>> forms(next(one for one in parameters(Source("isthmus.autoencoder", "Autoencoder")) if one.name == "data_type"))
+    ['auto', 'images(mode, size, patch, damaged, max_pixels)', 'tables(scaling, max_categories)']
+    """
+    settings = {lookup_name(part): [one.name for one in parameters(part)] for part in buildable(parameter)}
+    return [f"{name}({', '.join(settings[name])})" if settings.get(name) else name for name in names(parameter)]
+
+
 def buildable(parameter: Parameter) -> list[Source]:
     """The parts that need no object of Python's, such as a module."""
     return [part for part in parameter.parts if all(p.default or p.scalars for p in parameters(part))]

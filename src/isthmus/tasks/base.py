@@ -38,6 +38,8 @@ class Task(Estimator):
     verbs: ClassVar[tuple[str, ...]] = ()
     #: Whether `fit` takes clean counterparts as its second argument.
     pairs: ClassVar[bool] = False
+    #: Whether it answers with samples: data like those that came in, rather than something about them.
+    gives_samples: ClassVar[bool] = False
     autoencoder: Autoencoder | None
     autoencoder_: Autoencoder
 
@@ -48,6 +50,10 @@ class Task(Estimator):
     def default(self) -> Autoencoder:
         """The autoencoder to take when none was given."""
         return Autoencoder()
+
+    def prepared(self, X: Any, y: Any = None) -> Autoencoder:
+        """The unfitted autoencoder as `fit` would train it on these data, for a look at it beforehand."""
+        return self._fresh()
 
     def _fresh(self) -> Autoencoder:
         """An unfitted copy of the autoencoder to train."""

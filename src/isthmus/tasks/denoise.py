@@ -78,6 +78,7 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, Task):
 
     verbs = ("transform",)
     pairs: ClassVar[bool] = True
+    gives_samples: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -92,17 +93,21 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, Task):
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on X, clean samples, or noisy ones whose clean counterparts are y; a y of labels is ignored."""
-        model, target = self._fresh(), y if _are_samples(y) else None
+        target = y if _are_samples(y) else None
+        self.autoencoder_ = self.prepared(X, target).fit_rows(X, target=target)
+        self.autoencoder_.data_.owner = type(self).__name__
+        return self
+
+    def prepared(self, X: Any, y: Any = None) -> Autoencoder:
+        model = self._fresh()
         data = fitting.data_type(model.data_type, X, type(self).__name__)
         _choose_network(model, data, X)
-        variant = self._damaging(model, data, X, paired=target is not None)
+        variant = self._damaging(model, data, X, paired=_are_samples(y))
         if variant is not None:
             model.set_params(variant=[variant, *resolve_variants(model.variant)])
         if self.random_state is not None:
             model.set_params(random_state=self.random_state)
-        self.autoencoder_ = model.fit_rows(X, target=target)
-        self.autoencoder_.data_.owner = type(self).__name__
-        return self
+        return model
 
     def _damaging(self, model: Autoencoder, data: Data, X: Any, paired: bool) -> Variant | None:
         """The variant that spoils samples in training; None where the pairs or the autoencoder have their own."""
