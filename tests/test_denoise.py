@@ -188,3 +188,8 @@ def test_numbers_stay_numbers_of_their_type() -> None:
     for given in (whole, whole.astype(np.uint16) * 257, CLEAN[:128].astype(np.float64)):
         cleaned = model.transform(given)
         assert (cleaned.dtype, cleaned.shape) == (given.dtype, given.shape)
+
+
+def test_a_u_net_restores_and_does_not_draw(of_files: Denoiser) -> None:
+    with pytest.raises(SettingError, match="a U-Net \\(skips=True\\), made for restoring: .* no new ones can be drawn"):
+        of_files.autoencoder_.sample(2)

@@ -235,6 +235,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         Codes are drawn from the prior where a variant has one, else from a normal law fitted on the training codes.
         """
         check_is_fitted(self)
+        fitting.refuse_drawing(self.module_)
         random = fitting.random_numbers(self.random_state if random_state is None else random_state)
         generator = torch.Generator().manual_seed(int(random.randint(2**31)))
         module = self.as_type(torch.float64, "cpu")

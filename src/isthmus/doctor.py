@@ -34,7 +34,7 @@ class Finding:
 
 def before_training(data: Data, some: Batch, module: object, n_rows: int) -> list[Finding]:
     """What the data alone tell: columns, gaps, range, number of rows, size of the code."""
-    findings = [*_columns(getattr(data, "schema", [])), *_rows(n_rows)]
+    findings = [*_columns(getattr(data, "schema", [])), *_rows(n_rows, data)]
     if isinstance(module, AutoencoderModule):
         findings += [*_range(some, module), *(_wide_code(module) if some.target is None else ())]
     return findings
@@ -103,12 +103,21 @@ def _scales(facts: list[ColumnFacts]) -> Iterable[Finding]:
         )
 
 
-def _rows(n_rows: int) -> Iterable[Finding]:
+def plural(unit: str) -> str:
+    """More than one of a unit.
+
+    >>> plural("row"), plural("patch")
+    ('rows', 'patches')
+    """
+    return f"{unit}es" if unit.endswith("ch") else f"{unit}s"
+
+
+def _rows(n_rows: int, data: Data) -> Iterable[Finding]:
     if n_rows < 50:
         yield Finding(
             "few_rows",
-            f"there are only {n_rows} rows; what is learned from so few hardly holds for new ones: treat the results "
-            "as a trial, or give more rows.",
+            f"there are only {n_rows} {plural(data.piece)}; what is learned from so few hardly holds for new ones: "
+            "treat the results as a trial, or give more.",
         )
 
 

@@ -163,6 +163,15 @@ def restored_density(module: AutoencoderModule, spec: SampleSpec, tensors: dict[
     return CodeDensity(shape, mean.double().numpy(), covariance.double().numpy())
 
 
+def refuse_drawing(module: object) -> None:
+    """A sentence for networks whose codes nothing can be drawn from."""
+    if isinstance(module, AutoencoderModule) and getattr(module.architecture, "skips", False):
+        raise SettingError(
+            "this model is a U-Net (skips=True), made for restoring: its codes carry whole samples, and no new ones "
+            "can be drawn; fit one without skips for that."
+        )
+
+
 class Half(nn.Module):
     """One direction of a module, sharing its weights."""
 

@@ -29,8 +29,6 @@ from isthmus.tasks.base import Task
 if TYPE_CHECKING:
     from isthmus.report.readings import Readings
 
-UNITS = {"tables": "row", "images": "picture"}
-
 
 def report(model: Autoencoder | Task, path: str | Path, X: Any = None, colour: Any = None, *, title: str = "") -> Path:
     """Write a report about a fitted model to one HTML file, which opens offline.
@@ -73,7 +71,7 @@ def report(model: Autoencoder | Task, path: str | Path, X: Any = None, colour: A
 def page(model: Autoencoder | Task, X: Any, colour: Any, title: str) -> Page:
     """All that the report says, in the order of the page."""
     autoencoder = model if isinstance(model, Autoencoder) else model.autoencoder_
-    unit = UNITS.get(autoencoder.data_.name(), "sample")
+    unit = autoencoder.data_.unit
     compared, readings, shown = "", None, without_data(model, unit)
     if X is not None:
         readings, shown, compared = with_data(model, X, colour, unit)
