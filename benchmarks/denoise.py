@@ -5,8 +5,8 @@
     python3 dev.py bench denoise --set bsd68     natural pictures, noise of 15, 25 and 50 of 255, one network for all
 
 PSNR in dB, the mean over test pictures, the noisy picture neither cut off nor rounded. Each rival gets the strength
-that is best on noisy training pictures, apart for each level of noise. Needs scikit-image; MNIST and BSD68 are looked
-for in $ISTHMUS_DATA, or in ../shared/data.
+that is best on noisy training pictures, apart for each level of noise. Needs scikit-image and PyWavelets; MNIST and
+BSD68 are looked for in $ISTHMUS_DATA, or in ../shared/data.
 """
 
 from __future__ import annotations
@@ -130,11 +130,12 @@ def main() -> None:
     parser.add_argument("--set", choices=list(TASKS), default="digits")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save", help="keep the trained model in this file")
+    parser.add_argument("--load", help="measure the model in this file instead of training one")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     task = TASKS[given.set](given.seed)
     wall, work = time.perf_counter(), time.process_time()
-    task.denoiser.fit(task.training)
+    task.denoiser = isthmus.load(given.load) if given.load else task.denoiser.fit(task.training)
     wall, work = time.perf_counter() - wall, time.process_time() - work
     if given.save:
         task.denoiser.save(given.save)

@@ -193,3 +193,11 @@ def test_numbers_stay_numbers_of_their_type() -> None:
 def test_a_u_net_restores_and_does_not_draw(of_files: Denoiser) -> None:
     with pytest.raises(SettingError, match="a U-Net \\(skips=True\\), made for restoring: .* no new ones can be drawn"):
         of_files.autoencoder_.sample(2)
+
+
+def test_colours_that_a_grey_model_loses_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    model = denoiser(1).fit(CLEAN[:128])
+    coloured = np.repeat(NEW[:3, ..., None], 3, axis=3)
+    with caplog.at_level("WARNING", logger="isthmus"):
+        assert model.transform(coloured).shape == coloured.shape
+    assert "they have colours, and the model sees grey: results are grey too" in caplog.text

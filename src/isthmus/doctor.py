@@ -109,7 +109,7 @@ def plural(unit: str) -> str:
     >>> plural("row"), plural("patch")
     ('rows', 'patches')
     """
-    return f"{unit}es" if unit.endswith("ch") else f"{unit}s"
+    return f"{unit}es" if unit.endswith("tch") else f"{unit}s"
 
 
 def _rows(n_rows: int, data: Data) -> Iterable[Finding]:

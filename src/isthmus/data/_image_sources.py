@@ -31,8 +31,8 @@ class Gathered:
     several: list[str] = field(default_factory=list)
     reduced: list[str] = field(default_factory=list)
 
-    def remarks(self) -> list[Remark]:
-        """One line for each thing that a person may not expect."""
+    def remarks(self, channels: int) -> list[Remark]:
+        """One line for each thing that a person may not expect of a model that sees so many channels."""
         # the rest of each sentence says how to leave the file out, which was done
         made = [Remark(logging.WARNING, f"left out: {one.partition('; ')[0]}") for one in self.skipped[:SHOWN]]
         if len(self.skipped) > SHOWN:
@@ -44,6 +44,9 @@ class Gathered:
         ):
             if names:
                 made.append(Remark(logging.INFO, f"{what}: {_few(names)}"))
+        if channels <= 2 and (coloured := sum(form.channels > 2 for form in self.source.forms())):
+            seen = "they have colours" if isinstance(self.source, Stack) else f"{coloured} of the pictures have colours"
+            made.append(Remark(logging.WARNING, f"{seen}, and the model sees grey: results are grey too"))
         return made
 
 

@@ -152,7 +152,7 @@ class Images(Data):
         if isinstance(X, ImageSamples):  # so that files need not be looked at once more
             return X
         gathered = sources.gather(X, self.damaged == "skip", self.max_pixels)
-        sources.say(gathered.remarks(), self._said)
+        sources.say(gathered.remarks(self.spec.shape[0]), self._said)
         _refuse_other_range(gathered.source.extent(), self._state.extent)
         height, width = self.spec.shape[1:]
         samples = self._samples(gathered, (height, width))
