@@ -112,13 +112,16 @@ def section(page: str, name: str) -> Any:
 # ---- the page
 
 
-@pytest.fixture(scope="module", params=["plain", "detector", "bare", "pictures"])
+@pytest.fixture(scope="module", params=["plain", "detector", "bare", "pictures", "odd pictures"])
 def page(request: pytest.FixtureRequest, X: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A report of each kind."""
     folder = tmp_path_factory.mktemp("pages")
     if request.param == "pictures":
         samples, model = request.getfixturevalue("pictures")
         return written(model, folder, samples)
+    if request.param == "odd pictures":
+        samples, model = request.getfixturevalue("pictures")
+        return written(AnomalyDetector(model, contamination=0.05).fit(samples), folder, samples)
     if request.param == "bare":
         return written(request.getfixturevalue("plain"), folder)
     return written(request.getfixturevalue(request.param), folder, X, title=f"All about {EVIL} {WORSE}")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from isthmus.data.base import Data, Samples
+from isthmus.likelihoods.base import Distribution
 from isthmus.module import AutoencoderModule
 from isthmus.training import Batch
 from isthmus.training.applying import apply
@@ -25,8 +26,13 @@ TILE = 512  # pixels on a side; larger pictures are read in tiles
 
 def mean(module: AutoencoderModule, batch: Batch) -> Tensor:
     """What is expected to come out, shaped as the samples."""
+    return decoded(module, batch).mean
+
+
+def decoded(module: AutoencoderModule, batch: Batch) -> Distribution:
+    """The law of what comes out, shaped as the samples."""
     weight = torch.ones_like(batch.x) if batch.weight is None and takes_any_size(module) else batch.weight
-    return module.decode(module.encode(batch.x, batch.weight), weight).mean  # the weight tells the size, too
+    return module.decode(module.encode(batch.x, batch.weight), weight)  # the weight tells the size, too
 
 
 def takes_any_size(module: AutoencoderModule) -> bool:

@@ -63,13 +63,30 @@ def like(x: Iterable[Tensor], samples: ImageSamples, extent: Extent) -> Any:
 
 
 def maps_like(maps: Iterable[Tensor], samples: ImageSamples) -> Any:
-    """Each map (1, h, w) cut out of the canvas and brought to the size of the sample in the same place."""
+    """Each map (1, h, w) cut out of the canvas and spread over the sample in the same place; its sum stays."""
     made = []
     for place, one in enumerate(maps):
         height, width = samples.model_size(place)
-        own = resized(one[None, :, :height, :width].float(), samples.source.form(place).size)
-        made.append(own[0, 0].numpy())
+        made.append(_spread(one[0, :height, :width].float().numpy(), samples.source.form(place).size))
     return np.stack(made) if isinstance(samples.source, Stack) else made
+
+
+def _spread(amounts: Pixels, size: tuple[int, int]) -> Pixels:
+    """Amounts per pixel, (h, w), over a grid of another size: each goes where its pixel lay.
+
+    >>> _spread(np.array([[4.0, 8.0]]), (1, 4)).tolist(), _spread(np.array([[1.0, 2.0, 3.0]]), (1, 2)).tolist()
+    ([[2.0, 2.0, 4.0, 4.0]], [[2.0, 4.0]])
+    """
+    rows, columns = (_overlaps(old, new, amounts.dtype) for old, new in zip(amounts.shape, size, strict=True))
+    return amounts.copy() if amounts.shape == size else rows @ amounts @ columns.T
+
+
+def _overlaps(old: int, new: int, dtype: Any) -> Pixels:
+    """How much of each old pixel along an axis lies in each new one, (new, old)."""
+    edges = np.arange(new + 1) * (old / new)
+    starts = np.arange(old)
+    shared: Pixels = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
+    return shared.clip(0, 1).astype(dtype)
 
 
 class _Shelf:

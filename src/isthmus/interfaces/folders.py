@@ -54,7 +54,7 @@ def _check_file(path: str, data: str | None, unit: str, alone: bool, overwrite: 
         if not overwrite:
             raise SettingError(f"-o is {path!r}, which is there already; give another name, or --overwrite.")
     else:
-        _check_writable(os.path.dirname(path) or os.curdir)
+        check_writable(os.path.dirname(path) or os.curdir)
 
 
 def _check_folder(path: str, data: str | None, things: str, overwrite: bool) -> None:
@@ -69,7 +69,7 @@ def _check_folder(path: str, data: str | None, things: str, overwrite: bool) -> 
             f"-o is {path!r}, which is not empty ({there[0]!r}{' and more' if len(there) > 1 else ''}); give a new "
             "folder, or --overwrite to replace files of the same names."
         )
-    _check_writable(path)
+    check_writable(path)
 
 
 def _check_apart(path: str, data: str) -> None:
@@ -77,14 +77,14 @@ def _check_apart(path: str, data: str) -> None:
     target = os.path.realpath(path)
     if os.path.isdir(data):
         source = os.path.realpath(data)
-        clash = _inside(target, source) or _inside(source, target)
+        clash = inside(target, source) or inside(source, target)
     elif os.path.exists(data):
         clash = target == os.path.dirname(os.path.realpath(data))
     else:
         top = data[: glob.escape(data).index("[")]  # up to what is first a pattern
         deep = glob.has_magic(os.path.dirname(data))
         read = {os.path.dirname(os.path.realpath(one)) for one in glob.iglob(data, recursive=True)}
-        clash = target in read or (deep and _inside(target, os.path.realpath(os.path.dirname(top))))
+        clash = target in read or (deep and inside(target, os.path.realpath(os.path.dirname(top))))
     if target == os.path.realpath(data):
         raise SettingError(f"-o is {path!r}, which is also read; give the results a folder of their own.")
     if clash:
@@ -94,7 +94,7 @@ def _check_apart(path: str, data: str) -> None:
         )
 
 
-def _inside(path: str, folder: str) -> bool:
+def inside(path: str, folder: str) -> bool:
     """Whether a path is a folder or lies in it; both are real paths."""
     try:
         return os.path.commonpath([path, folder]) == folder
@@ -102,7 +102,7 @@ def _inside(path: str, folder: str) -> bool:
         return False
 
 
-def _check_writable(folder: str) -> None:
+def check_writable(folder: str) -> None:
     """Whether files can be made there, or in the nearest folder above that exists."""
     while not os.path.exists(folder):
         folder = os.path.dirname(os.path.abspath(folder))

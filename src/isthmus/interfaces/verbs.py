@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from isthmus.errors import SettingError
+from isthmus.interfaces import heat_maps as drawn
 from isthmus.interfaces import output
 from isthmus.interfaces.exits import CHECK
 from isthmus.interfaces.folders import check_folder, filling
@@ -134,19 +135,24 @@ def task(verb: str, source: Source) -> Command:
         as_json: bool,
         fail_if_odd: bool = False,
         overwrite: bool = False,
+        heat_maps: str | None = None,
         **given: Any,
     ) -> None:
         asked = Asked(model, data, output, as_json, verb, samples, overwrite=overwrite)
+        if heat_maps is not None:
+            drawn.check(held(model), heat_maps, data)
         estimator, X = _opened(asked)
         answer = estimator.answer(X, **{name: value for name, value in given.items() if was_given(context, name)})
         if samples:
             _write_samples_of(estimator, answer, asked)
         else:
             _write_answer(estimator, answer, asked)
+        if heat_maps is not None:
+            drawn.write(estimator, X, answer, heat_maps)
         if fail_if_odd and answer.table["odd"].any():
             context.exit(CHECK)
 
-    options = [*settings, *([fail] if checks else [])]
+    options = [*settings, *([fail] if checks else []), *([drawn.option()] if parameters(source, "heat_map") else [])]
     return _with_model(verb, click.pass_context(act), summary(source), "new.csv", options, samples)
 
 

@@ -37,12 +37,12 @@ def pictures_of(given: Tensor, weight: Tensor | None = None, back: Tensor | None
     [[0, 128, 255]]
     """
     least, most = min(0.0, float(given.min())), max(1.0, float(given.max()))
-    room = [inside(weight, place) for place in range(len(given))]
+    room = [_inside(weight, place) for place in range(len(given))]
     tensors = [given] if back is None else [given, back]
     return [[as_pixels(one[:, y, x], least, most) for one, (y, x) in zip(some, room, strict=True)] for some in tensors]
 
 
-def inside(weight: Tensor | None, place: int) -> tuple[slice, slice]:
+def _inside(weight: Tensor | None, place: int) -> tuple[slice, slice]:
     """The rows and columns of the picture that hold anything."""
     if weight is None or not bool((weight[place] > 0).any()):
         return slice(None), slice(None)
@@ -70,20 +70,6 @@ def difference(first: Pixels, second: Pixels) -> Pixels:
     gap = np.abs(first.astype(np.float64) - second.astype(np.float64))
     gap = gap if gap.ndim == 2 else gap[:, :, :3].max(2)
     pixels: Pixels = np.rint(gap * (255 / max(1.0, gap.max()))).astype(np.uint8)
-    return pixels
-
-
-def heat_pixels(heat: Tensor) -> Pixels:
-    """Numbers (h, w) as colours from dark to bright, told apart by brightness alone too.
-
-    >>> heat_pixels(torch.tensor([[0.0, 1.0]])).sum(2).tolist()
-    [[4, 671]]
-    """
-    from matplotlib import colormaps
-
-    least, most = float(heat.min()), float(heat.max())
-    shares = (heat.double().numpy() - least) / max(most - least, 1e-12)
-    pixels: Pixels = np.rint(255 * colormaps["inferno"](shares)[..., :3]).astype(np.uint8)
     return pixels
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from isthmus import giving
 from isthmus.autoencoder import Autoencoder
+from isthmus.data._image_samples import ImageSamples
 from isthmus.data.base import Data, Samples
 from isthmus.errors import DataError
 from isthmus.module import AutoencoderModule
@@ -64,11 +67,16 @@ class Readings:
             raise DataError("X holds no sample; give at least one, or leave X out.")
         self.size = self.batch(np.arange(1)).x.numel()  # of one sample, which may be larger than those of training
         self.rows = spread(self.n_samples, max(1, min(MOST_ROWS, MOST_READ // self.size)))
-        self.answer: Answer | None = model.answer(X) if isinstance(model, Task) else None
+        self.answer: Answer | None = model.answer(self._looked_at) if isinstance(model, Task) else None
         self.code_size, self.pooled = 0, False  # numbers in a code; whether it is a grid, shown by its mean
         read = self.through(self.rows, self._read)
         self.codes: Array = np.nan_to_num(read[:, :-1].astype(np.float64))
         self.errors: Array = held(read[:, -1].astype(np.float64) if self.scores is None else self.scores[self.rows])
+
+    @property
+    def _looked_at(self) -> Any:
+        """Pictures opened, so that files are looked at once; other data as they are."""
+        return self.samples if isinstance(self.samples, ImageSamples) else self.X
 
     def _read(self, batch: Batch) -> Tensor:
         distortion = self.module.reconstruct(batch.x, batch.weight).distortion
@@ -92,13 +100,13 @@ class Readings:
 
     def batch(self, rows: Rows) -> Batch:
         """These rows of X as tensors, in the number type of the module."""
-        batch = self.data.batch(self.samples, rows, next(self.module.parameters()).dtype)
-        sides = batch.x.shape[2:] if self.data.spec.free else ()
-        if not sides or max(sides) <= MOST_SIDE:
-            return batch
-        starts = [max(0, side - MOST_SIDE) // 2 for side in sides]
-        middle = tuple(slice(start, start + MOST_SIDE) for start in starts)
-        return Batch(*(None if part is None else part[:, :, *middle] for part in batch))  # type: ignore[arg-type]
+        dtype = next(self.module.parameters()).dtype
+        samples = self.samples
+        if not (isinstance(samples, ImageSamples) and self.data.spec.free and max(samples.canvas) > MOST_SIDE):
+            return self.data.batch(samples, rows, dtype)
+        size = (min(MOST_SIDE, samples.canvas[0]), min(MOST_SIDE, samples.canvas[1]))
+        alone = [_middle(self.data.batch(samples.alone(int(row)), slice(0, 1), dtype), size) for row in rows]
+        return Batch(torch.cat([one.x for one in alone]), torch.cat([one.weight for one in alone]))
 
     def through(self, rows: Rows, read: Callable[[Batch], Tensor]) -> Array:
         """What `read` gives for each of these rows, as many at a time as memory has room for."""
@@ -120,7 +128,7 @@ class Readings:
 
     def decoded(self, batch: Batch) -> Any:
         """The law that comes out for a batch."""
-        return self.module.decode(self.module.encode(batch.x, batch.weight), batch.weight)
+        return giving.decoded(self.module, batch)
 
     @cached_property
     def compared(self) -> Part:
@@ -144,6 +152,21 @@ class Readings:
         order = np.argsort(self.errors, kind="stable")
         places = order[[round(quantile * (len(order) - 1)) for quantile in quantiles]]
         return np.asarray(list(dict.fromkeys(places.tolist())), dtype=np.int64)
+
+
+class _Weighed(NamedTuple):
+    x: Tensor
+    weight: Tensor
+
+
+def _middle(batch: Batch, size: tuple[int, int]) -> _Weighed:
+    """The middle of a large picture, in the upper left corner of a canvas of this size."""
+    starts = [max(0, side - most) // 2 for side, most in zip(batch.x.shape[2:], size, strict=True)]
+    rows, columns = (slice(start, start + most) for start, most in zip(starts, size, strict=True))
+    present = torch.ones_like(batch.x) if batch.weight is None else batch.weight
+    x, weight = (one[:, :, rows, columns] for one in (batch.x, present))
+    beyond = (0, size[1] - x.shape[3], 0, size[0] - x.shape[2])
+    return _Weighed(functional.pad(x, beyond), functional.pad(weight, beyond))
 
 
 def held(errors: Array) -> Array:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus.data._image_samples import ImageSamples
 from isthmus.report.blocks import Block, Cell, Gallery, Image, Span, Strip, Table, Text
-from isthmus.report.pictures import Pixels, are_pictures, difference, heat_pixels, inside, pictures_of, source
+from isthmus.report.heat import heated, look
+from isthmus.report.pictures import Pixels, are_pictures, difference, pictures_of, source
 from isthmus.report.readings import Part, Readings, Rows
 from isthmus.report.wording import clean, number
-from isthmus.tasks._heat import pixel_costs
 from isthmus.training import Batch
 from isthmus.training.applying import Array
 
@@ -133,22 +135,33 @@ def _reason(name: str, given: str, back: str) -> str:
 # ---- pictures
 
 
-def picture_strips(readings: Readings, rows: Rows, unit: str, caption: str, heat: bool = False) -> Gallery:
-    """Pictures beside what came back for them, and where both differ, or where their score comes from."""
+def picture_strips(readings: Readings, rows: Rows, unit: str, caption: str) -> Gallery:
+    """Pictures beside what came back for them, and where both differ."""
     batch = readings.batch(rows)
     expected = torch.from_numpy(readings.through(rows, lambda batch: readings.decoded(batch).mean))
     given, back = pictures_of(batch.x, batch.weight, expected)
-    costs = (
-        torch.from_numpy(readings.through(rows, lambda batch: pixel_costs(readings.module, batch))) if heat else None
-    )
     strips = []
-    for place, (row, first, second) in enumerate(zip(rows.tolist(), given, back, strict=True)):
+    for row, first, second in zip(rows.tolist(), given, back, strict=True):
         name = f"{unit} {row}{readings.file_name(row)}"
-        where = ("difference", difference(first, second))
-        if costs is not None:
-            where = ("heat", heat_pixels(costs[place, 0][inside(batch.weight, place)]))
-        shown = (("given", first), ("back", second), where)
+        shown = (("given", first), ("back", second), ("difference", difference(first, second)))
         images = [image(pixels, f"{name}: {label}", label) for label, pixels in shown]
+        strips.append(Strip(f"{name}, {readings.error_of(row)}", images))
+    return Gallery(caption, strips)
+
+
+def odd_strips(readings: Readings, highlights: Any, unit: str, caption: str) -> Gallery:
+    """Odd pictures beside what came back, and with the places that make them odd; `highlights` say why, row by row."""
+    samples, strips = readings.samples, []
+    assert isinstance(samples, ImageSamples)
+    for line in highlights.iter_rows(named=True):
+        row = line["row"]
+        seen = look(readings.module, readings.data, samples.alone(row))
+        name = f"{unit} {row}{readings.file_name(row)}"
+        images = [
+            image(seen.given, f"{name}: given", "given"),
+            image(seen.returned, f"{name}: back", "back"),
+            image(heated(seen.given, seen.cost), f"{name}: where it is odd, {line['why']}", "where it is odd"),
+        ]
         strips.append(Strip(f"{name}, {readings.error_of(row)}", images))
     return Gallery(caption, strips)
 

@@ -9,6 +9,7 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
+from isthmus.data._image_samples import ImageSamples
 from isthmus.metrics import explained_variance
 from isthmus.report.blocks import Block, Cell, Figures, Section, Table, Text
 from isthmus.report.colouring import Colours, grouped
@@ -16,7 +17,7 @@ from isthmus.report.maps import CELLS, chosen_cells, map_figure, thumbnail_map, 
 from isthmus.report.pictures import are_pictures
 from isthmus.report.plots import error_figure, pca_figure
 from isthmus.report.readings import Part, Readings, Rows, spread
-from isthmus.report.samples import beside, largest_cells, picture_strips, shown, thumbnails
+from isthmus.report.samples import beside, largest_cells, odd_strips, picture_strips, shown, thumbnails
 from isthmus.report.wording import clean, count, number, share
 
 MOST_POINTS = 3_000  # marks on the map
@@ -95,7 +96,8 @@ def plane(codes: Any, errors: Any) -> tuple[Any, tuple[str, str], str]:
 def error_section(readings: Readings, unit: str) -> Section:
     """How often which error comes."""
     errors = readings.errors if readings.scores is None else readings.scores
-    what = f"The error of a {unit} is how badly it is given back: minus the log-likelihood, in nats."
+    each = " per value" if readings.scores is not None and readings.data.spec.free else ""
+    what = f"The error of a {unit} is how badly it is given back: minus the log-likelihood, in nats{each}."
     return Section("errors", "Errors", [Text(what), Figures([error_figure(errors, readings.threshold, unit)])])
 
 
@@ -103,13 +105,8 @@ def oddest_section(readings: Readings, unit: str) -> Section | None:
     """The samples given back worst, and why: by the task where it answers for that, else by the largest cells."""
     answer = readings.answer
     if answer is not None and readings.scores is not None:
-        table = frame_table("oddest", "The oddest, and the values that make them so", answer.highlights, readings)
-        blocks: list[Block] = [Text(f"{clean(answer.headline)} {_counting(unit)}"), table]
-        if are_pictures(readings.data.spec):
-            rows = np.asarray(answer.highlights["row"].to_list()[:MOST_HEATED], dtype=np.int64)
-            caption = "What went in, what came back, and where the score comes from (bright), the oddest first."
-            blocks.insert(1, picture_strips(readings, rows, unit, caption, heat=True))
-        return Section("oddest", f"The oddest {unit}s", blocks)
+        blocks = _odd_to_a_detector(readings, answer.highlights, unit)
+        return Section("oddest", f"The oddest {unit}s", [Text(f"{clean(answer.headline)} {_counting(unit)}"), *blocks])
     places = np.argsort(-readings.errors, kind="stable")[:10]
     if are_pictures(readings.data.spec):
         strips = picture_strips(
@@ -129,6 +126,18 @@ def oddest_section(readings: Readings, unit: str) -> Section | None:
     ]
     table = Table("oddest", "Given back worst, the worst first", head, lines)
     return Section("oddest", f"The oddest {unit}s", [Text(_counting(unit)), table])
+
+
+def _odd_to_a_detector(readings: Readings, highlights: Any, unit: str) -> list[Block]:
+    """The oddest with their reasons, and where they are pictures with the places of these."""
+    if not isinstance(readings.samples, ImageSamples) or not hasattr(readings.module, "cells"):
+        return [frame_table("oddest", "The oddest, and the values that make them so", highlights, readings)]
+    caption = (
+        f"What went in, what came back, and where the score comes from: the brighter it glows over the {unit}, the "
+        "more, each on its own scale. Rows and columns are those of pixels, from 0 at the upper left."
+    )
+    table = frame_table("oddest", "The oddest, and the places that make them so", highlights, readings)
+    return [odd_strips(readings, highlights[:MOST_HEATED], unit, caption), table]
 
 
 def _counting(unit: str) -> str:

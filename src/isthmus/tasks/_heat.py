@@ -1,102 +1,105 @@
 """Where a picture is odd: the distortion of each pixel, in nats, picture by picture where sizes differ.
 
-Axes: B pictures, H and W height and width.
+Axes: B pictures, C channels, K maps, H and W height and width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from isthmus.data import Images
+from isthmus import giving
 from isthmus.data.base import Data, Samples
-from isthmus.giving import takes_any_size, whole
+from isthmus.errors import SettingError
 from isthmus.module import AutoencoderModule
 from isthmus.training import Batch
 from isthmus.training.applying import Array, apply
+from isthmus.training.progress import CountBar
 
-SIDES = (("upper", "left"), ("middle", "middle"), ("lower", "right"))
+#: Maps of a batch, (B, K, H, W).
+Read = Callable[[AutoencoderModule, Batch], Tensor]
+
+
+# ---- what there is to know of each pixel
 
 
 def pixel_costs(module: AutoencoderModule, batch: Batch) -> Tensor:
-    """Nats of each pixel, summed over channels, (B, 1, H, W)."""
+    """Nats of each pixel, summed over channels, (B, 1, H, W); absent values have none."""
     return module.cells(module.reconstruct(batch.x, batch.weight)).mean(0).sum(1, keepdim=True)
 
 
-def costs(module: AutoencoderModule, data: Data, samples: Samples, dtype: torch.dtype) -> Iterator[Tensor]:
-    """The same of each sample, (1, H, W), one after the other."""
-    singles = data.singly(samples) if takes_any_size(module) else None
+def channel_costs(module: AutoencoderModule, batch: Batch) -> Tensor:
+    """How much cheaper each pixel gets when one channel takes its expected values, (B, C, H, W)."""
+    cost = pixel_costs(module, batch)
+    expected = giving.decoded(module, batch).point
+    drops = []
+    for channel in range(batch.x.shape[1]):
+        changed = batch.x.clone()
+        changed[:, channel] = expected[:, channel]
+        drops.append(cost - pixel_costs(module, Batch(changed, batch.weight)))
+    return torch.cat(drops, 1)
+
+
+def cost_sides(module: AutoencoderModule, batch: Batch) -> Tensor:
+    """Nats of each pixel, how present it is, and how much lighter than expected, (B, 3, H, W)."""
+    present = torch.ones_like(batch.x) if batch.weight is None else (batch.weight > 0).to(batch.x)
+    n_colours = 3 if batch.x.shape[1] > 2 else 1  # what follows is alpha, which is no light
+    lighter = ((batch.x - giving.mean(module, batch)) * present)[:, :n_colours].mean(1, keepdim=True)
+    return torch.cat([pixel_costs(module, batch), present.mean(1, keepdim=True), lighter], 1)
+
+
+def returned_and_costs(module: AutoencoderModule, batch: Batch) -> Tensor:
+    """What came back, and nats of each pixel, (B, C + 1, H, W)."""
+    return torch.cat([giving.mean(module, batch), pixel_costs(module, batch)], 1)
+
+
+# ---- of many pictures
+
+
+def maps(
+    module: AutoencoderModule, data: Data, samples: Samples, dtype: torch.dtype, read: Read = pixel_costs
+) -> Iterator[Tensor]:
+    """What `read` gives of each picture, (K, H, W), one after the other: large ones in tiles, never on one canvas.
+
+    Raises SettingError for a module that does not tell the distortion of single values.
+    """
+    if not hasattr(module, "cells"):
+        raise SettingError(
+            "this network tells the distortion of a whole picture only; for a heat map give it a method `cells`, the "
+            "distortion of every value, as isthmus.module.AutoencoderModule has it."
+        )
+    singles = data.singly(samples) if giving.takes_any_size(module) else None
     if singles is not None:
-        for single in singles:
-            batch = data.batch(single, np.arange(1), dtype)
-            yield torch.from_numpy(whole(module, batch, lambda batch: pixel_costs(module, batch), None))
+        yield from (torch.from_numpy(_alone(module, data, single, dtype, read)[0]) for single in singles)
         return
     batches = lambda rows: data.batch(samples, rows, dtype)  # noqa: E731
-    yield from torch.from_numpy(
-        apply(module, batches, len(samples), lambda batch: pixel_costs(module, batch), data.spec.size)
-    )
+    yield from torch.from_numpy(apply(module, batches, len(samples), lambda batch: read(module, batch), data.spec.size))
 
 
-def mean_distortions(module: AutoencoderModule, data: Data, samples: Samples, dtype: torch.dtype) -> Array | None:
-    """Nats per present value of pictures that are read one by one, (n_samples,); None where they are read together."""
-    if not takes_any_size(module) or (singles := data.singly(samples)) is None:
+def means_over_values(
+    module: AutoencoderModule, data: Data, samples: Samples, dtype: torch.dtype, read: Read, verbose: bool | None
+) -> Array | None:
+    """Maps summed over a picture, for each of its present values, (n_samples, K).
+
+    None where pictures are not read one by one, for then there are faster ways.
+    """
+    singles = data.singly(samples) if giving.takes_any_size(module) else None
+    if singles is None:
         return None
     found = []
-    for single in singles:
-        batch = data.batch(single, np.arange(1), dtype)
-        cost = whole(module, batch, lambda batch: pixel_costs(module, batch), None)
-        present = batch.x.numel() if batch.weight is None else int((batch.weight > 0).sum())
-        found.append(float(cost.sum(dtype=np.float64)) / max(1, present))
-    return np.asarray(found)
+    with CountBar(len(samples), verbose) as bar:
+        for place, single in enumerate(singles):
+            made, n_present = _alone(module, data, single, dtype, read)
+            found.append(made.sum((1, 2), dtype=np.float64) / max(1, n_present))
+            bar.show(place + 1)
+    return np.stack(found)
 
 
-def heat_maps(module: AutoencoderModule, data: Images, samples: Any, dtype: torch.dtype) -> Any:
-    """One map for each picture, in its own size."""
-    return data.give_maps(costs(module, data, samples, dtype), samples)
-
-
-def place_in_words(heat: npt.NDArray[Any]) -> str:
-    """Where most of the heat of one map lies.
-
-    >>> heat = np.zeros((9, 9))
-    >>> heat[6:8, 1:3] = 5.0
-    >>> place_in_words(heat)
-    'rows 6-7, columns 1-2 (lower left): 100 % of what is odd'
-    """
-    excess = np.clip(heat - np.quantile(heat, 0.5), 0, None)
-    total = float(excess.sum())
-    if total <= 0:
-        return "everywhere alike"
-    rows, columns = _box(excess, 0.6 * total)
-    share = excess[rows, columns].sum() / total
-    names = [
-        SIDES[min(2, 3 * (span.start + span.stop) // (2 * size))][axis]
-        for axis, (span, size) in enumerate(zip((rows, columns), heat.shape, strict=True))
-    ]
-    where = "middle" if names == ["middle", "middle"] else " ".join(names)
-    spans = (f"{name} {span.start}-{span.stop - 1}" for name, span in (("rows", rows), ("columns", columns)))
-    return f"{', '.join(spans)} ({where}): {100 * share:.0f} % of what is odd"
-
-
-def _box(excess: npt.NDArray[Any], enough: float) -> tuple[slice, slice]:
-    """A box around the hottest place, grown where it gains most until it holds enough and what is beyond is cooler."""
-    y, x = np.unravel_index(int(excess.argmax()), excess.shape)
-    top, bottom, left, right = int(y), int(y) + 1, int(x), int(x) + 1
-    while True:
-        gains = {
-            "top": excess[top - 1, left:right].mean() if top > 0 else -1.0,
-            "bottom": excess[bottom, left:right].mean() if bottom < excess.shape[0] else -1.0,
-            "left": excess[top:bottom, left - 1].mean() if left > 0 else -1.0,
-            "right": excess[top:bottom, right].mean() if right < excess.shape[1] else -1.0,
-        }
-        side = max(gains, key=lambda name: gains[name])
-        inside = excess[top:bottom, left:right]
-        if gains[side] < 0 or (inside.sum() >= enough and gains[side] < 0.5 * inside.mean()):
-            return slice(top, bottom), slice(left, right)
-        top, bottom = top - (side == "top"), bottom + (side == "bottom")
-        left, right = left - (side == "left"), right + (side == "right")
+def _alone(module: AutoencoderModule, data: Data, single: Samples, dtype: torch.dtype, read: Read) -> tuple[Array, int]:
+    """The maps of one picture, and how many of its values are present."""
+    batch = data.batch(single, np.arange(1), dtype)
+    n_present = batch.x.numel() if batch.weight is None else int((batch.weight > 0).sum())
+    return giving.whole(module, batch, lambda tile: read(module, tile), None), n_present

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -10,15 +10,17 @@ from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from isthmus import fitting
+from isthmus import fitting, giving
 from isthmus.autoencoder import Autoencoder
 from isthmus.data import Images
+from isthmus.data._image_samples import ImageSamples
 from isthmus.errors import DataError, SettingError
 from isthmus.likelihoods import Mixed, Normal
 from isthmus.module import AutoencoderModule
 from isthmus.part import resolve
 from isthmus.saving import Packed
-from isthmus.tasks._heat import heat_maps, mean_distortions, place_in_words
+from isthmus.tasks._heat import Read, channel_costs, cost_sides, maps, means_over_values, pixel_costs
+from isthmus.tasks._places import place_in_words
 from isthmus.tasks.base import Answer, Task
 from isthmus.thresholds.base import Threshold
 from isthmus.thresholds.quantile import Quantile
@@ -32,7 +34,8 @@ class AnomalyDetector(OutlierMixin, Task):
         corrupt → encoder → bottleneck → decoder → likelihood → DISTORTION, and where it is large
 
     An autoencoder learns what usual rows look like; a row that it cannot give back is odd. The score is the distortion
-    in nats. Train on rows that are mostly usual.
+    in nats; of pictures whose sizes may differ in nats per value, whatever their size. Train on rows that are mostly
+    usual. `heat_map` shows where pictures are odd.
 
     Parameters
     ----------
@@ -116,39 +119,50 @@ class AnomalyDetector(OutlierMixin, Task):
     def score_samples(self, X: Any) -> Array:
         """Minus the distortion of each row, in nats, shape (n_samples,): lower is odder.
 
-        Of samples that differ in size it is the mean over their present values: large ones are not odd for that.
+        Of pictures whose sizes may differ it is in nats per present value, so that large ones are not odd for that.
         """
         check_is_fitted(self)
-        model, data = self.autoencoder_, self.autoencoder_.data_
-        if data.spec.free:
-            dtype = data.number_type(X)
-            singly = mean_distortions(model.as_type(dtype), data, data.open(X), dtype)
-            if singly is not None:
-                return -singly
-        return -model.read(X, self._score)
+        X = self._looked_at(X)
+        means = self._means_over_values(X, pixel_costs)
+        return -(self.autoencoder_.read(X, self._score) if means is None else means[:, 0])
 
     def _score(self, module: AutoencoderModule, batch: Batch) -> Tensor:
-        """The distortion of each sample, (B,); for each present value where samples differ in size."""
-        distortion = _distortion(module, batch.x, batch.weight)
+        """The distortion of each sample, (B,); for each present value where sizes may differ."""
+        distortion = module.reconstruct(batch.x, batch.weight).distortion
+        assert distortion is not None
         if not self.autoencoder_.data_.spec.free:
-            return distortion
+            return distortion.mean(0)
         present = torch.ones_like(batch.x) if batch.weight is None else (batch.weight > 0).to(batch.x)
-        return distortion / present.flatten(1).sum(1).clamp_min(1)
+        return distortion.mean(0) / present.flatten(1).sum(1).clamp_min(1)
+
+    def _means_over_values(self, X: Any, read: Read) -> Array | None:
+        """The same of maps, where pictures are read one by one: of mixed sizes, or large."""
+        model, data = self.autoencoder_, self.autoencoder_.data_
+        if not data.spec.free:
+            return None
+        dtype = data.number_type(X)
+        return means_over_values(model.as_type(dtype), data, data.open(X), dtype, read, model.verbose)
+
+    def _looked_at(self, X: Any) -> Any:
+        """Pictures opened, so that files are looked at once; other data as they are."""
+        data = self.autoencoder_.data_
+        return data.open(X) if isinstance(data, Images) else X
 
     def heat_map(self, X: Any) -> Any:
         """Where pictures are odd: nats of each pixel, in the picture's own size.
 
-        An array (n_samples, height, width) for an array of pictures, else a list of arrays (height, width). Raises
+        An array (n_samples, height, width) for an array of pictures, else a list of arrays (height, width), float32. A
+        map sums to minus `score_samples`; where sizes may differ, to that times the number of present values. Raises
         DataError where samples are no pictures: `explain` speaks of those.
         """
         check_is_fitted(self)
         data = self.autoencoder_.data_
         if not isinstance(data, Images):
             raise DataError(
-                "a heat map is for pictures, and this model is for tables; `explain` tells their odd cells."
+                f"a heat map is for pictures, and this model is for {data.name()}; `explain` tells their odd cells."
             )
-        dtype = data.number_type(X)
-        return heat_maps(self.autoencoder_.as_type(dtype), data, data.open(X), dtype)
+        samples, dtype = data.open(X), data.number_type(X)
+        return data.give_maps(maps(self.autoencoder_.as_type(dtype), data, samples, dtype), samples)
 
     def decision_function(self, X: Any) -> Array:
         """The score above the cut, shape (n_samples,): negative for odd rows."""
@@ -162,10 +176,12 @@ class AnomalyDetector(OutlierMixin, Task):
         """Each cell's share of its row's score, in nats, shape (n_samples, n_columns).
 
         A cell's share is the drop in score when the cell alone takes the value that the model expects there. Absent
-        cells have none. The columns are `reason_columns_`.
+        cells have none. The columns are `reason_columns_`: of pictures the channels; `heat_map` shows the places.
         """
         check_is_fitted(self)
-        return self.autoencoder_.read(X, self._shares)
+        X = self._looked_at(X)
+        means = self._means_over_values(X, channel_costs)
+        return self.autoencoder_.read(X, self._shares) if means is None else means
 
     @property
     def reason_columns_(self) -> list[str]:
@@ -175,26 +191,27 @@ class AnomalyDetector(OutlierMixin, Task):
         return [column.name for column in spec.columns] or list(data.feature_names)
 
     def answer(self, X: Any, n_reasons: int = 3, n_rows: int = 20) -> Answer:
-        """Scores of all rows, and the oddest with their reasons in words.
+        """Scores of all rows, and the oddest with their reasons in words: cells of a row, places in a picture.
 
         Parameters
         ----------
         X : the data.
-        n_reasons : how many cells to name for each row, at least 1.
+        n_reasons : how many reasons to name for each row, at least 1.
         n_rows : how many rows to show at most, at least 1.
         """
         for name, value in (("n_reasons", n_reasons), ("n_rows", n_rows)):
             if value < 1:
                 raise SettingError(f"{name} is {value}; it must be a whole number of at least 1.")
-        if pictures := isinstance(self.autoencoder_.data_, Images):
-            X = self.autoencoder_.data_.open(X)  # files are looked at once
+        check_is_fitted(self)
+        X = self._looked_at(X)
         scores = -self.score_samples(X)
         odd = scores > self.threshold_
         table = pl.DataFrame({"row": np.arange(len(scores)), "score": scores, "odd": odd})
         oddest = np.argsort(-scores, kind="stable")[: min(n_rows, max(5, int(odd.sum())))]
         reasons = self.reasons(X, oddest, n_reasons)
-        if names := getattr(X, "names", None) if pictures else None:
-            table.insert_column(1, pl.Series("file", names, dtype=pl.String))
+        pictures = isinstance(self.autoencoder_.data_, Images)
+        if pictures and X.names:
+            table.insert_column(1, pl.Series("file", X.names, dtype=pl.String))
         highlights = table[oddest.tolist()].with_columns(pl.Series("why", reasons, dtype=pl.String))
         unit = "pictures" if pictures else "rows"
         headline = f"{int(odd.sum())} of {len(scores)} {unit} are odd (score above {self.threshold_:.4g})."
@@ -204,12 +221,9 @@ class AnomalyDetector(OutlierMixin, Task):
         """In words, what makes these rows odd: what stands in a cell and what was expected, or where in a picture."""
         check_is_fitted(self)
         data = self.autoencoder_.data_
-        samples = data.open(X)
-        if isinstance(data, Images):
-            dtype = data.number_type(X)
-            some = cast(Any, samples).select(rows)
-            return [place_in_words(heat) for heat in heat_maps(self.autoencoder_.as_type(dtype), data, some, dtype)]
-        module = self.autoencoder_.as_type(torch.float64)
+        if isinstance(data, Images) and hasattr(self.autoencoder_.module_, "cells"):
+            return self._places(data, data.open(X).select(np.asarray(rows).tolist()), n_reasons)
+        samples, module = data.open(X), self.autoencoder_.as_type(torch.float64)
 
         def batches(index: npt.NDArray[np.int64]) -> Batch:
             return data.batch(samples, np.asarray(rows)[index], torch.float64)
@@ -220,12 +234,22 @@ class AnomalyDetector(OutlierMixin, Task):
                 module,
                 batches,
                 len(rows),
-                lambda batch: module.decode(module.encode(batch.x, batch.weight), batch.weight).point,
+                lambda batch: giving.decoded(module, batch).point,
                 data.spec.size,
             )
         )
         given = batches(np.arange(len(rows))).x
         return [self._reason(shares[i], given[i], expected[i], n_reasons) for i in range(len(rows))]
+
+    def _places(self, data: Images, samples: ImageSamples, n_reasons: int) -> list[str]:
+        """In words, where these pictures are odd."""
+        dtype = data.number_type(samples)
+        told = []
+        for place, sides in enumerate(maps(self.autoencoder_.as_type(dtype), data, samples, dtype, cost_sides)):
+            height, width = samples.model_size(place)
+            cost, present, lighter = sides[:, :height, :width].numpy()
+            told.append(place_in_words(cost, n_reasons, present, lighter, samples.source.form(place).size))
+        return told
 
     def _reason(self, shares: Array, given: Tensor, expected: Tensor, n_reasons: int) -> str:
         describe, names = self.autoencoder_.data_.describe, self.reason_columns_
@@ -239,14 +263,14 @@ class AnomalyDetector(OutlierMixin, Task):
     def _shares(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         """The drop in distortion when one cell at a time takes its expected value, (B, n_columns)."""
         spec, x, weight = self.autoencoder_.data_.spec, batch.x, batch.weight
-        score = _distortion(module, x, weight)
-        expected = module.decode(module.encode(x, weight), weight).point
+        score = self._score(module, batch)
+        expected = giving.decoded(module, batch).point
         shape = [1] * x.ndim
         shape[spec.axis] = spec.n_channels
         drops = []
         for column in range(spec.n_columns):
             cell = (spec.column_of == column).to(x.device).view(shape)
-            drop = score - _distortion(module, torch.where(cell, expected, x), weight)
+            drop = score - self._score(module, Batch(torch.where(cell, expected, x), weight))
             present = cell.expand_as(x) if weight is None else cell & (weight > 0)
             drops.append(torch.where(present.flatten(1).any(1), drop, 0.0))
         return torch.stack(drops, 1)
@@ -258,9 +282,3 @@ class AnomalyDetector(OutlierMixin, Task):
         self.threshold_ = float(learned["threshold"])
         self.offset_ = -self.threshold_
         self.decision_scores_ = tensors["scores"].numpy()
-
-
-def _distortion(module: AutoencoderModule, x: Tensor, weight: Tensor | None) -> Tensor:
-    distortion = module.reconstruct(x, weight).distortion
-    assert distortion is not None
-    return distortion.mean(0)
