@@ -129,11 +129,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", choices=list(TASKS), default="digits")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, help="fewer or more of them")
     parser.add_argument("--save", help="keep the trained model in this file")
     parser.add_argument("--load", help="measure the model in this file instead of training one")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     task = TASKS[given.set](given.seed)
+    if given.epochs:
+        task.denoiser.set_params(autoencoder__training__max_epochs=given.epochs)
     wall, work = time.perf_counter(), time.process_time()
     task.denoiser = isthmus.load(given.load) if given.load else task.denoiser.fit(task.training)
     wall, work = time.perf_counter() - wall, time.process_time() - work

@@ -27,7 +27,7 @@ def row(name: str, pictures: list[tuple[str, Pixels, str]], width: float) -> Non
         axis.imshow(np.clip(pixels, *limits), cmap=colours, vmin=limits[0], vmax=limits[1])
         axis.set_title(title, fontsize=9)
         axis.axis("off")
-    figure.savefig(FOLDER / name, dpi=110, metadata={"Software": "Isthmus"})
+    figure.savefig(FOLDER / name, dpi=110)
     plt.close(figure)
 
 
@@ -45,7 +45,7 @@ def cleaned() -> None:
     noisy = (corner + 0.12 * np.random.default_rng(0).normal(size=corner.shape)).astype(np.float32)
     back = denoiser.transform([noisy])[0]
     titles = (f"noisy, {psnr(corner, noisy)}", f"cleaned, {psnr(corner, back)}", "as it was")
-    row("cleaned.png", [(t, p, "gray") for t, p in zip(titles, (noisy, back, corner), strict=True)], 9)
+    row("cleaned.jpg", [(t, p, "gray") for t, p in zip(titles, (noisy, back, corner), strict=True)], 9)
 
 
 def odd() -> None:
