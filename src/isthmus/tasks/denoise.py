@@ -165,7 +165,7 @@ def _are_samples(y: Any) -> bool:
         return False
     if isinstance(y, (str, PathLike)) or Images.accepts(y):
         return True
-    shape: tuple[int, ...] = getattr(y, "shape", None) or np.shape(y)
+    shape: tuple[int, ...] = getattr(y, "shape", None) or np.asarray(y, dtype=object).shape
     return len(shape) > 1
 
 
