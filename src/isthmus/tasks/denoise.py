@@ -32,6 +32,7 @@ MAPS = (32, 64)  # of the network for pictures
 UNITS = 256  # of the network for tables
 SHOWN = 10
 CHUNK = 256
+STRIPE = 256  # pixels
 
 
 class Denoiser(OneToOneFeatureMixin, TransformerMixin, Task):
@@ -200,6 +201,12 @@ def _batches(data: Data, samples: Any) -> Iterator[Batch]:
 
 
 def _root_mean_square(before: Batch, after: Batch) -> Tensor:
-    present = torch.ones_like(before.x) if before.weight is None else (before.weight > 0).to(before.x)
-    squares = ((after.x - before.x).square() * present).flatten(1)
-    return (squares.sum(1) / present.flatten(1).sum(1).clamp_min(1)).sqrt()
+    """Over present values, (B,); a stripe at a time, as pictures may be large."""
+    present = torch.ones(()) if before.weight is None else before.weight
+    stripes = zip(*(one.expand_as(before.x).split(STRIPE, -1) for one in (before.x, after.x, present)), strict=True)
+    squares, count = torch.zeros(2, len(before.x), dtype=torch.float64)
+    for first, second, weight in stripes:
+        squares += ((second - first) * (weight > 0)).flatten(1).square().sum(1)
+        count += (weight > 0).flatten(1).sum(1)
+    found: Tensor = (squares / count.clamp_min(1)).sqrt()
+    return found
