@@ -78,7 +78,7 @@ def bsd68(seed: int) -> Task:
     return Task(read("train400"), read("BSD68"), (15 / 255, 25 / 255, 50 / 255), Denoiser(model))
 
 
-EPOCHS = 13  # of BSD68's training pictures in about ten minutes on two cores
+EPOCHS = 13  # of BSD68's training pictures: about eleven minutes on two quiet cores
 TASKS = {"digits": digits, "mnist": mnist, "bsd68": bsd68}
 
 # ---- rivals: name, strengths to choose from, what is done
