@@ -48,15 +48,20 @@ def draw_digits(digits: Digits, places: Places) -> Row:
 
 def fit_drawing(digits: Digits, seed: int) -> Any:
     """The scale of the noise weighs exactness against a code that is easy to draw from."""
+    return _variational(CODE, 0.3, digits, seed)
+
+
+def _variational(size: int, scale: float, digits: Digits, seed: int) -> Any:
+    """A variational autoencoder of the known digits, with so many numbers in its code."""
     from isthmus import Autoencoder, Training
     from isthmus.likelihoods import Normal
     from isthmus.networks import Dense
 
     return Autoencoder(
-        CODE,
+        size,
         variant="variational",
         network=Dense(WIDTHS),
-        likelihood=Normal(scale=0.3),
+        likelihood=Normal(scale=scale),
         training=Training(max_epochs=60, batch_size=64, learning_rate=2e-3),
         random_state=seed,
         verbose=verbose(),
@@ -115,19 +120,7 @@ def map_digits(digits: Digits, places: Places) -> Map:
 
 def fit_map(digits: Digits, seed: int) -> Any:
     """Two numbers; the variational rate spreads them evenly over the map."""
-    from isthmus import Autoencoder, Training
-    from isthmus.likelihoods import Normal
-    from isthmus.networks import Dense
-
-    return Autoencoder(
-        TWO,
-        variant="variational",
-        network=Dense(WIDTHS),
-        likelihood=Normal(scale=0.2),
-        training=Training(max_epochs=60, batch_size=64, learning_rate=2e-3),
-        random_state=seed,
-        verbose=verbose(),
-    ).fit(digits.known)
+    return _variational(TWO, 0.2, digits, seed)
 
 
 def _principal_codes(digits: Digits) -> Pixels:
