@@ -56,14 +56,15 @@ def digits(seed: int) -> Task:
 def mnist(seed: int) -> Task:
     read = lambda name: np.frombuffer(gzip.open(DATA / "mnist" / name).read()[16:], np.uint8).reshape(-1, 28, 28)  # noqa: E731
     training, test = (read(f"{part}-images-idx3-ubyte.gz") / np.float32(255) for part in ("train", "t10k"))
-    return Task(list(training), list(test[:1000]), (0.5,), small(5, 64, seed))
+    return Task(list(training), list(test[:1000]), (0.5,), small(15, 64, seed))
 
 
 def small(epochs: int, batch_size: int, seed: int) -> Denoiser:
     """For small pictures: a network that sees the whole of them."""
     network = Conv((32, 64, 128), residual=1, skips=True, activation="relu")
     training = Training(max_epochs=epochs, batch_size=batch_size, learning_rate=2e-3, patience=None)
-    return Denoiser(Autoencoder(network=network, training=training, random_state=seed), damage=Gaussian(0.5))
+    model = Autoencoder(network=network, training=training, precision="bf16", random_state=seed)
+    return Denoiser(model, damage=Gaussian(0.5))
 
 
 def bsd68(seed: int) -> Task:

@@ -118,7 +118,7 @@ def fault(importer: str, imported: str) -> str | None:
 
 
 def test_the_table_is_understood() -> None:
-    assert LAYERS[0] == ["errors"] and LAYERS[-1] == ["interfaces"]
+    assert LAYERS[0] == ["errors", "words"] and LAYERS[-1] == ["interfaces"]
     assert {"likelihoods", "networks", "priors", "thresholds"} in map(set, LAYERS)
     assert len(HEIGHT) == sum(map(len, LAYERS)) > 20
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -732,3 +733,69 @@ def test_large_samples_go_in_small_chunks_with_the_same_result() -> None:
     small = apply(torch.nn.Linear(2, 1), batches, 20, lambda batch: batch.x.sum(1), sample_size=CHUNK_NUMBERS // 3)
     assert seen == [20, 3, 3, 3, 3, 3, 3, 2]
     np.testing.assert_array_equal(small, whole)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("ours", "theirs"), [(Adam, torch.optim.Adam), (AdamW, torch.optim.AdamW)])
+def test_adam_is_torchs_bit_for_bit(ours: type, theirs: type, dtype: torch.dtype, decay: float) -> None:
+    random = torch.Generator().manual_seed(0)
+    start = [torch.randn(shape, generator=random, dtype=dtype) for shape in ((5, 3), (4,), (2, 3, 3, 3), (2,))]
+    start[2] = start[2].contiguous(memory_format=torch.channels_last)
+    found = []
+    for build in (
+        lambda parameters: ours(beta1=0.8, epsilon=1e-6).build(parameters, 0.01, decay),
+        lambda parameters: theirs(parameters, 0.01, (0.8, 0.999), 1e-6, decay, fused=True),
+    ):
+        random.manual_seed(1)
+        parameters = [torch.nn.Parameter(value.clone()) for value in start]
+        adam = build(parameters)
+        for step in range(7):
+            for parameter in parameters[:3]:  # the last one has no gradient
+                parameter.grad = torch.randn(parameter.shape, generator=random, dtype=dtype).to(parameter)
+            parameters[1].grad = parameters[1].grad if step % 2 else None
+            adam.param_groups[0]["lr"] = 0.01 / (1 + step)
+            adam.step()
+        found.append(parameters)
+        assert not torch.equal(parameters[0], start[0])
+        assert torch.equal(parameters[3], start[3])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_adam_goes_on_from_its_state_in_any_memory_order() -> None:
+    weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    found = []
+    for stop in (False, True):
+        parameter = torch.nn.Parameter(weight.clone().contiguous(memory_format=torch.channels_last))
+        adam = Adam().build([parameter], 0.1, 0.0)
+        for step in range(4):
+            if stop and step == 2:
+                kept = {name: value.contiguous() for name, value in adam.state_dict()["state"][0].items()}
+                adam = Adam().build([parameter], 0.1, 0.0)
+                adam.load_state_dict({"state": {0: kept}})
+            parameter.grad = (parameter.detach() - 1).contiguous(memory_format=torch.channels_last) * (step + 1)
+            adam.step()
+        found.append(parameter.detach())
+    assert torch.equal(*found)
+
+
+def test_without_the_private_kernel_torchs_own_adam_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch, "_fused_adam_")
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    adam = Adam().build([parameter], 0.1, 0.0)
+    assert isinstance(adam, torch.optim.Adam)
+    parameter.grad = torch.ones(2)
+    adam.step()
+    torch.testing.assert_close(parameter.detach(), torch.full((2,), -0.1))
+
+
+def test_fitting_does_not_import_the_compiler() -> None:
+    code = (
+        "import sys, numpy as np\n"
+        "from isthmus import Autoencoder, Training\n"
+        "x = np.random.default_rng(0).normal(size=(50, 1)) @ np.ones((1, 4))\n"
+        "Autoencoder(1, training=Training(max_epochs=2), random_state=0).fit(x)\n"
+        "print([name for name in ('torch._dynamo', 'torch._inductor') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -47,8 +47,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         or "auto" by the kind of the data.
     data_type : a name, a Data object, or "auto", which asks each type whether it accepts the data.
     training : a Training object, or "auto".
-    precision : of training: "auto" and "float32", or "float64". Outside training float64 data are always computed in
-        float64, float32 data in float32.
+    precision : of training: "auto" and "float32", "float64", or "bf16": products in bfloat16 with weights in float32,
+        faster where the processor knows it. Outside training float64 data are computed in float64, others in float32.
     device : "auto" (a GPU where there is one), "cpu", "cuda", ...
     random_state : an int for the same result every time (same machine, threads and versions).
     verbose : True shows progress and losses, in a notebook as curves; False nothing; None shows them in a terminal or
@@ -151,7 +151,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
             module = self._build(self.n_components_).to(device, fitting.number_type(self.precision))
         before = self._say(doctor.before_training(self.data_, some, module, n_rows))
         watchers = fitting.watchers(self.verbose)
-        self.history_ = train(module, batches, n_rows, settings, seed=seed, watchers=watchers)
+        bf16 = self.precision == "bf16"
+        self.history_ = train(module, batches, n_rows, settings, seed=seed, watchers=watchers, bf16=bf16)
         self.module_ = module
         self.doctor_ = before + self._say(doctor.after_training(module, some, self.history_))
         self.code_density_ = fitting.code_density(module, some)

@@ -16,6 +16,7 @@ from isthmus.data.base import ColumnFacts, Data
 from isthmus.metrics import explained_variance
 from isthmus.module import AutoencoderModule
 from isthmus.training import Batch, History
+from isthmus.words import several
 
 
 @dataclass(frozen=True)
@@ -103,20 +104,11 @@ def _scales(facts: list[ColumnFacts]) -> Iterable[Finding]:
         )
 
 
-def plural(unit: str) -> str:
-    """More than one of a unit.
-
-    >>> plural("row"), plural("patch")
-    ('rows', 'patches')
-    """
-    return f"{unit}es" if unit.endswith("tch") else f"{unit}s"
-
-
 def _rows(n_rows: int, data: Data) -> Iterable[Finding]:
     if n_rows < 50:
         yield Finding(
             "few_rows",
-            f"there are only {n_rows} {plural(data.piece)}; what is learned from so few hardly holds for new ones: "
+            f"there are only {n_rows} {several(data.piece)}; what is learned from so few hardly holds for new ones: "
             "treat the results as a trial, or give more.",
         )
 

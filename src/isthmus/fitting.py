@@ -45,7 +45,7 @@ def data_type(wanted: str | Data, X: Any, owner: str) -> Data:
 
 def number_type(precision: str) -> torch.dtype:
     """The torch type to train in."""
-    kinds = {"auto": torch.float32, "float32": torch.float32, "float64": torch.float64}
+    kinds = {"auto": torch.float32, "float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
     if precision not in kinds:
         raise SettingError(f"precision is {precision!r}; it must be one of {', '.join(kinds)}.")
     return kinds[precision]

@@ -65,8 +65,8 @@ class AutoencoderModule(nn.Module):
         self.spec = replace(spec, gaps=spec.gaps or any(variant.hides for variant in self.variants))
         self.n_components = n_components
         self.likelihood = resolve_likelihood(likelihood)
-        self._bottleneck = _owner(self.variants, "bottleneck")
-        self._merge = _owner(self.variants, "merge")
+        self.bottleneck = _owner(self.variants, "bottleneck")
+        self.merge = _owner(self.variants, "merge")
         n_features = n_components
         for variant in self.variants:
             n_features = variant.n_features(n_features)
@@ -92,7 +92,7 @@ class AutoencoderModule(nn.Module):
     def code_of(self, features: Tensor) -> Tensor:
         """The deterministic code of these features."""
         quiet = Reconstruction(self.spec, features, None, features, None, features)
-        return self._bottleneck.bottleneck(features, quiet)[0][0]
+        return self.bottleneck.bottleneck(features, quiet)[0][0]
 
     def decode(self, code: Tensor, weight: Tensor | None = None, previous: Tensor | None = None) -> Distribution:
         """The law over samples given codes, (B, ..., n_components) or with an axis of samples before it."""
@@ -121,14 +121,14 @@ class AutoencoderModule(nn.Module):
         if self.training and generator is None:
             pass_.generator = torch.Generator(x.device).manual_seed(int(torch.randint(2**62, ())))
         if pass_.generator is not None:
-            pass_.samples = getattr(self._merge, "samples", 0)
+            pass_.samples = getattr(self.merge, "samples", 0)
             for variant in self.variants:
                 variant.corrupt(pass_)
         features = self.network.encoder(pass_.seen, pass_.seen_weight, pass_.activations)
-        pass_.code, pass_.rate = self._bottleneck.bottleneck(features, pass_)
+        pass_.code, pass_.rate = self.bottleneck.bottleneck(features, pass_)
         pass_.output = self.decode(pass_.code, pass_.seen_weight, pass_.target)
         pass_.distortion = self.cells(pass_).flatten(2).sum(2)
-        pass_.bound = self._merge.merge(pass_.log_weights)
+        pass_.bound = self.merge.merge(pass_.log_weights)
         return pass_
 
     def cells(self, pass_: Reconstruction) -> Tensor:
@@ -158,7 +158,7 @@ class AutoencoderModule(nn.Module):
 
     def draw_codes(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor | None:
         """New codes of this shape from the bottleneck's prior; None where it has none."""
-        return self._bottleneck.draw_codes(shape, generator, next(self.parameters()))
+        return self.bottleneck.draw_codes(shape, generator, next(self.parameters()))
 
     def adversaries(self) -> list[nn.Parameter]:
         """Parameters that have an optimizer of their own."""

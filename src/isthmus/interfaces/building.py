@@ -16,7 +16,7 @@ from isthmus import Autoencoder, Training, doctor, fitting
 from isthmus.data.base import ColumnFacts, Data
 from isthmus.errors import DataError
 from isthmus.interfaces.messages import log
-from isthmus.interfaces.output import STREAM, counted, draws, is_folder, several
+from isthmus.interfaces.output import STREAM, draws, is_folder
 from isthmus.interfaces.signatures import parameters, public, tasks
 from isthmus.interfaces.stopping import Stoppable
 from isthmus.module import AutoencoderModule, resolve_likelihood, resolve_network, resolve_variants
@@ -24,6 +24,7 @@ from isthmus.part import find, known
 from isthmus.tasks.base import Task
 from isthmus.training import Batch
 from isthmus.training.devices import resolve_device
+from isthmus.words import counted, several
 
 
 def estimator(task: str | None, given: dict[str, Any]) -> Any:

@@ -20,8 +20,9 @@ from isthmus.interfaces import output
 from isthmus.interfaces.exits import CTRL_C
 from isthmus.interfaces.messages import log
 from isthmus.interfaces.options import PREFIX, Command, Section, WordType, general_options, setting_option, was_given
-from isthmus.interfaces.output import STREAM, counted, is_folder, several
+from isthmus.interfaces.output import STREAM, is_folder
 from isthmus.interfaces.signatures import Parameter, Source, attribute, parameters, public, tasks
+from isthmus.words import counted, several
 
 if TYPE_CHECKING:
     from isthmus import Autoencoder

@@ -12,7 +12,8 @@ from isthmus.atomic import storage_error
 from isthmus.errors import IsthmusError, SettingError
 from isthmus.interfaces.exits import Terminated
 from isthmus.interfaces.held import TABLES, Held
-from isthmus.interfaces.output import STREAM, check_output, several
+from isthmus.interfaces.output import STREAM, check_output
+from isthmus.words import several
 
 
 def check_folder(found: Held, path: str | None, data: str | None, *, alone: bool, overwrite: bool) -> None:

@@ -14,7 +14,7 @@ from isthmus.errors import SettingError
 from isthmus.interfaces.folders import check_writable, filling, inside
 from isthmus.interfaces.held import Held
 from isthmus.interfaces.messages import log
-from isthmus.interfaces.output import counted, several
+from isthmus.words import counted, several
 
 LARGEST = 1024  # pixels on a side
 

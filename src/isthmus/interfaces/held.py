@@ -9,6 +9,7 @@ from isthmus import storage
 from isthmus.errors import DataError, ModelFileError, SettingError
 from isthmus.interfaces import output
 from isthmus.interfaces.signatures import attribute, listed, tasks
+from isthmus.words import several
 
 TABLES = (".csv", ".tsv", ".parquet", ".ndjson", ".jsonl", ".json", ".gz")
 
@@ -78,7 +79,7 @@ def _with_article(name: str) -> str:
 
 def check_kind(found: Held, model: str, data: str) -> None:
     """Whether data of this name can be of the kind that the model was fitted on."""
-    units = output.several(found.unit)
+    units = several(found.unit)
     if found.endings and data == output.STREAM:
         raise DataError(
             f"DATA is -, but {model!r} was fitted on {units}, which are read from files; give a folder or a file."

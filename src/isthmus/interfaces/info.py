@@ -16,6 +16,7 @@ from isthmus.interfaces.held import said_by
 from isthmus.interfaces.messages import plain
 from isthmus.interfaces.signatures import listed, literal, parameters
 from isthmus.part import snake_case
+from isthmus.words import counted
 
 WEIGHTS = "module."  # how the names of a module's tensors begin
 PARTS = ("damage", "data", "likelihoods", "networks", "priors", "thresholds", "training", "variants")  # folders
@@ -60,8 +61,8 @@ class ModelInfo:
     def _lines(self) -> Iterator[str]:
         yield f"{plain(self.path)}: {plain(self.kind)}, written by Isthmus {plain(self.isthmus)}"
         size = output.size(self.n_bytes)
-        yield f"Size:      {size}, {self.n_weights:,} weights, {output.counted(self.n_components, 'number')} in a code"
-        yield f"Data:      {output.counted(self.n_samples, plain(self.unit))}, {self._size()}; {plain(self.data_type)}"
+        yield f"Size:      {size}, {self.n_weights:,} weights, {counted(self.n_components, 'number')} in a code"
+        yield f"Data:      {counted(self.n_samples, plain(self.unit))}, {self._size()}; {plain(self.data_type)}"
         yield from (f"  {plain(column.name)}: {plain(column.kind)}" for column in self.columns)
         terms = ", ".join(f"{plain(name)} {value:.4g}" for name, value in self.last_epoch.items())
         yield f"Training:  {self.epochs} epochs, {plain(self.ended)}"
@@ -73,7 +74,7 @@ class ModelInfo:
 
     def _size(self) -> str:
         if not self.shape:
-            return output.counted(len(self.columns), "column")
+            return counted(len(self.columns), "column")
         return "of any size" if self.any_size else f"{' x '.join(map(str, self.shape))} numbers each"
 
 

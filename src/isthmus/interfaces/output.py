@@ -198,20 +198,6 @@ def _is_terminal(stream: TextIO) -> bool:
         return False
 
 
-def counted(n: int, unit: str) -> str:
-    """How many there are.
-
-    >>> counted(1, "picture"), counted(1200, "row"), counted(2, "patch"), counted(8, "epoch")
-    ('1 picture', '1,200 rows', '2 patches', '8 epochs')
-    """
-    return f"{n:,} {unit if n == 1 else several(unit)}"
-
-
-def several(unit: str) -> str:
-    """The plural of what a sample is called."""
-    return f"{unit}es" if unit.endswith(("tch", "s", "x")) else f"{unit}s"
-
-
 def size(n_bytes: int) -> str:
     """An amount of bytes, for a reader.
 

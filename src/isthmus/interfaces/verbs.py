@@ -20,6 +20,7 @@ from isthmus.interfaces.held import TABLES, Held, check_kind, check_verb, held
 from isthmus.interfaces.messages import log, say
 from isthmus.interfaces.options import Command, Section, setting_option, was_given
 from isthmus.interfaces.signatures import Source, attribute, bases, parameters, public, summary, tasks
+from isthmus.words import counted, several
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def write_samples(autoencoder: Any, samples: Any, asked: Asked) -> None:
     if data.endings and path is not None:
         with filling(path):
             data.write(samples, path)
-        log.info("wrote %s to %s", output.counted(len(samples), data.unit), path)
+        log.info("wrote %s to %s", counted(len(samples), data.unit), path)
     elif path is not None and not asked.into_stream and not hasattr(samples, "shape"):
         data.write(samples, path)
     else:
@@ -166,7 +167,7 @@ def _write_answer(estimator: Any, answer: Any, asked: Asked) -> None:
         output.show(answer.highlights, answer.headline, sys.stdout)
         rest = answer.table.height - answer.highlights.height
         if rest > 0:
-            units = output.several(estimator.autoencoder_.data_.unit)
+            units = several(estimator.autoencoder_.data_.unit)
             log.info("%s count from 0; --json or -o FILE gives all %d", units, answer.table.height)
 
 
@@ -286,9 +287,7 @@ def _check_output(found: Held, asked: Asked) -> None:
         output.check_table_output(asked.path, asked.model, *([asked.data] if asked.data else []))
         return
     if asked.as_json and not asked.verb:
-        raise SettingError(
-            f"--json writes rows, and the results are {output.several(found.unit)}; give -o FOLDER instead."
-        )
+        raise SettingError(f"--json writes rows, and the results are {several(found.unit)}; give -o FOLDER instead.")
     alone = asked.n_samples == 1 or (asked.data is not None and os.path.isfile(asked.data))
     check_folder(found, asked.path, asked.data, alone=alone, overwrite=asked.overwrite)
 

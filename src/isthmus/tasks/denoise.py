@@ -26,6 +26,7 @@ from isthmus.training import Batch
 from isthmus.training.applying import Array
 from isthmus.variants import Denoising
 from isthmus.variants.base import Variant
+from isthmus.words import counted
 
 PATCH = 48  # pixels on a side of what training sees
 MAPS = (32, 64)  # of the network for pictures
@@ -142,10 +143,8 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, Task):
         table = pl.DataFrame({"row": np.arange(len(removed)), "removed": removed})
         if names := getattr(X, "names", None) if self._sees_pictures else None:
             table.insert_column(1, pl.Series("file", names, dtype=pl.String))
-        unit, kind = (
-            ("the way from black to white", "picture") if self._sees_pictures else ("a standard deviation", "row")
-        )
-        many = f"{len(removed):,} {kind}{'' if len(removed) == 1 else 's'}"
+        many = counted(len(removed), self.autoencoder_.data_.unit)
+        unit = "the way from black to white" if self._sees_pictures else "a standard deviation"
         headline = f"Cleaned {many}; taken away was {removed.mean():.3g} of {unit} on average (root mean square)."
         return Answer(table, headline, table.sort("removed", descending=True)[:SHOWN], cleaned)
 

@@ -26,6 +26,7 @@ from isthmus.thresholds.base import Threshold
 from isthmus.thresholds.quantile import Quantile
 from isthmus.training import Batch
 from isthmus.training.applying import Array, apply
+from isthmus.words import several
 
 
 class AnomalyDetector(OutlierMixin, Task):
@@ -213,7 +214,7 @@ class AnomalyDetector(OutlierMixin, Task):
         if pictures and X.names:
             table.insert_column(1, pl.Series("file", X.names, dtype=pl.String))
         highlights = table[oddest.tolist()].with_columns(pl.Series("why", reasons, dtype=pl.String))
-        unit = "pictures" if pictures else "rows"
+        unit = several(self.autoencoder_.data_.unit)
         headline = f"{int(odd.sum())} of {len(scores)} {unit} are odd (score above {self.threshold_:.4g})."
         return Answer(table, headline, highlights)
 

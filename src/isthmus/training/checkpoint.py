@@ -62,15 +62,15 @@ class Checkpoint(Part):
         Path(self.path).unlink(missing_ok=True)
 
 
-def fingerprint(module: nn.Module, batches: Callable[[Any], Batch], n_samples: int, training: Part) -> str:
-    """Settings, layers and a look at the data: what must be the same for a run to go on."""
+def fingerprint(module: nn.Module, batches: Callable[[Any], Batch], n_samples: int, training: Part, way: str) -> str:
+    """Settings, layers, the way to the gradients, and a look at the data: what must be the same for a run to go on."""
     settings = training.get_params(deep=False)
     for name in ("checkpoint", "callbacks"):  # these say where and to whom, not what is computed
         settings.pop(name)
     parts = [*getattr(module, "variants", ()), getattr(module, "likelihood", None)]
     shapes = {name: [str(value.dtype), *value.shape] for name, value in module.state_dict().items()}
     layers = re.sub(r" at 0x[0-9a-f]+", "", repr(module))  # with dropout and activations; an address says nothing
-    document = [to_json(settings), [to_json(part) for part in parts], n_samples, shapes, layers]
+    document = [to_json(settings), [to_json(part) for part in parts], n_samples, shapes, layers, way]
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
     some = np.unique(np.linspace(0, n_samples - 1, 32).astype(np.int64))
     for values in batches(some):

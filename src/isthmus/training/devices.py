@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from isthmus.errors import SettingError
@@ -58,24 +59,36 @@ def products(module: nn.Module, sample_shape: tuple[int, ...]) -> int:
 SMALL_STEP = 3e7
 
 
-@contextlib.contextmanager
-def fitting_threads(n_products: int, n_rows: int) -> Iterator[None]:
-    """Small steps run on one thread, whatever else the machine does; afterwards torch has as many as before.
+def one_thread(n_products: int, n_rows: int) -> bool:
+    """Whether a step is so small that it runs on one thread, whatever else the machine does.
 
     The rule is fixed, so that the same seed gives the same weights.
 
+    >>> one_thread(n_products=1000, n_rows=256)
+    True
+    """
+    return n_products * n_rows < SMALL_STEP or torch.get_num_threads() == 1
+
+
+@contextlib.contextmanager
+def fitting_threads(alone: bool) -> Iterator[None]:
+    """One thread where a run goes `alone`; afterwards torch and NumPy have as many as before.
+
     >>> before = torch.get_num_threads()
-    >>> with fitting_threads(n_products=1000, n_rows=256):
+    >>> with fitting_threads(alone=True):
     ...     torch.get_num_threads()
     1
     >>> torch.get_num_threads() == before
     True
     """
     before = torch.get_num_threads()
-    if n_products * n_rows < SMALL_STEP:
-        torch.set_num_threads(1)
-    try:
+    if not alone:
         yield
+        return
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1, "blas"):
+            yield
     finally:
         torch.set_num_threads(before)
 

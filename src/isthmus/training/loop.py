@@ -21,13 +21,14 @@ from isthmus.module import AutoencoderModule
 from isthmus.storage import Stored
 from isthmus.training.batch import Batch
 from isthmus.training.checkpoint import fingerprint
-from isthmus.training.devices import fitting_threads, own_randomness, products, reseed
+from isthmus.training.devices import fitting_threads, one_thread, own_randomness, products, reseed
 from isthmus.training.history import Epoch, History
 from isthmus.training.interrupts import Interrupts
 from isthmus.training.rows import Rows, cuts, shuffled, split
 from isthmus.training.schedules import Position
 from isthmus.training.settings import Training, optimizers_of
 from isthmus.training.state import RunState
+from isthmus.training.steps import step_of
 from isthmus.training.watch import EpochReport, Watcher
 
 Batches = Callable[[Rows], Batch]
@@ -41,6 +42,7 @@ def train(
     *,
     seed: int = 0,
     watchers: Sequence[Watcher] = (),
+    bf16: bool = False,
 ) -> History:
     """Train a module in place and say what happened.
 
@@ -52,6 +54,7 @@ def train(
     training : the settings; None for the defaults.
     seed : decides the split, the order and all randomness of the passes.
     watchers : told of every step and epoch.
+    bf16 : whether products are taken in bfloat16, beside float32 weights.
 
     Raises
     ------
@@ -72,12 +75,13 @@ def train(
     training.check()
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise SettingError("there is nothing to train: the module has no parameter with requires_grad=True.")
-    run = _Run(module, batches, n_samples, training, seed, watchers)
+    run = _Run(module, batches, n_samples, training, seed, watchers, bf16)
     try:
         # layers such as dropout draw from torch's global generator
-        with own_randomness(run.device), fitting_threads(products(module, run.shape), run.size):
+        with own_randomness(run.device), fitting_threads(run.alone):
             run.go()
     finally:
+        run.way.release()
         for watcher in watchers:
             watcher.close()
     return run.state.history
@@ -92,6 +96,7 @@ class _Run:
         training: Training,
         seed: int,
         watchers: Sequence[Watcher],
+        bf16: bool,
     ):
         self.module, self.batches, self.n_samples, self.training = module, batches, n_samples, training
         self.seed, self.watchers, self.fingerprint = seed, watchers, ""
@@ -103,8 +108,13 @@ class _Run:
         self.max_epochs = training.epochs(self.steps_per_epoch, self.size * math.prod(self.shape))
         self.schedule = training.resolved_schedule()
         self.checkpoint = training.resolved_checkpoint()
-        self.state = RunState(module, optimizers_of(module, training), torch.Generator(self.device).manual_seed(seed))
-        self.recent: list[Tensor] = []  # losses since the last look, newest last
+        self.alone = one_thread(products(module, self.shape), self.size)
+        self.way = step_of(module, training, self.size, bf16, self.alone)
+        adversaries = module.adversaries() if isinstance(module, AutoencoderModule) else []
+        optimizers = optimizers_of(self.way.parameters, adversaries, training)
+        self.state = RunState(module, optimizers, torch.Generator(self.device).manual_seed(seed))
+        self.recent: list[Tensor | float] = []  # losses since the last look, newest last
+        self.losses: list[float] = []  # monitored, of the epochs done
         self.rate = 0.0  # of the last step
         self.interrupts = Interrupts(wanted=self.checkpoint is not None)
         self.written = time.monotonic()
@@ -130,6 +140,7 @@ class _Run:
 
     def _epoch(self) -> None:
         number = self.state.step // self.steps_per_epoch
+        self.losses = [epoch.monitored for epoch in self.state.history]
         order = shuffled(self.rows, self.seed, number)
         ends = cuts(len(order), self.size)
         for index in range(self.state.step % self.steps_per_epoch, self.steps_per_epoch):
@@ -145,21 +156,18 @@ class _Run:
                 watcher.step(self.state.step, self.max_epochs * self.steps_per_epoch, number + 1, self.max_epochs)
 
     def _step(self, rows: Rows) -> None:
-        batch = self._batch(rows)
-        for optimizer in self.state.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        loss, terms = self._terms(batch, self.state.generator)
-        loss.backward()
+        terms = self.way.terms(self._batch(rows), self.state.generator, learn=True)
         if self.training.clip is not None:
-            nn.utils.clip_grad_norm_(self.module.parameters(), self.training.clip)
+            nn.utils.clip_grad_norm_(self.way.parameters, self.training.clip)
         self.rate = self.training.learning_rate * self._factor()
         for optimizer in self.state.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.rate
             optimizer.step()
         self.state.step += 1
-        _add(self.state.sums, terms, len(rows))
-        self.recent.append(loss.detach())
+        values = {name: _number(value) for name, value in terms.items()}
+        _add(self.state.sums, values, len(rows))
+        self.recent.append(values["loss"])
         if self.device.type == "cpu" or len(self.recent) >= 100:
             self._look()
 
@@ -208,33 +216,21 @@ class _Run:
     def _batch(self, rows: Rows) -> Batch:
         return self.batches(rows).to(self.device)
 
-    def _terms(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """What is minimised, and all that it is made of."""
-        if isinstance(self.module, AutoencoderModule):
-            done = self.module.reconstruct(batch.x, batch.weight, target=batch.target, generator=generator)
-            loss, terms = self.module.penalise(done).loss, done.terms()
-        else:
-            loss, terms = self.module.loss(batch.x, batch.weight, None, batch.target), {}  # type: ignore[operator]
-        if self.training.l1:
-            terms["l1"] = self.training.l1 * _l1(self.module)
-            loss = loss + terms["l1"]
-        return loss, terms | {"loss": loss}
-
-    @torch.no_grad()
     def _validate(self) -> dict[str, float]:
         """The same terms over the held-out rows, under the same corruption every time."""
         if not len(self.held_out):
             return {}
         self.module.eval()
         generator = torch.Generator(self.device).manual_seed(self.seed + 1)
-        sums: dict[str, Tensor] = {}
+        sums: dict[str, Tensor | float] = {}
         for batch in self._chunks(self.held_out):
-            _add(sums, self._terms(batch, generator)[1], len(batch.x))
+            terms = self.way.terms(batch, generator, learn=False)
+            _add(sums, {name: _number(value) for name, value in terms.items()}, len(batch.x))
         self.module.train()
         return {name: float(value) / len(self.held_out) for name, value in sums.items()}
 
     def _factor(self) -> float:
-        losses = [epoch.monitored for epoch in self.state.history]
+        losses = self.losses
         return self.schedule.factor(
             Position(self.state.step, self.max_epochs * self.steps_per_epoch, len(losses), losses)
         )
@@ -291,7 +287,7 @@ class _Run:
         """What a stopped run left; with its seed, whatever the seed is now."""
         if self.checkpoint is None:
             return None
-        self.fingerprint = fingerprint(self.module, self.batches, self.n_samples, self.training)
+        self.fingerprint = fingerprint(self.module, self.batches, self.n_samples, self.training, self.way.name)
         stored = self.checkpoint.read(self.fingerprint)
         if stored is not None:
             self.seed = stored.document["seed"]
@@ -306,12 +302,11 @@ class _NotFinite(Exception):
         self.at_step, self.value = step, value
 
 
-def _l1(module: nn.Module) -> Tensor:
-    first = next(module.parameters())
-    return sum((weights.abs().sum() for weights in module.parameters() if weights.ndim > 1), first.new_zeros(()))
+def _number(value: Tensor) -> Tensor | float:
+    """A term's value in double precision; on a GPU nobody waits for it."""
+    return value.item() if value.device.type == "cpu" else value.double()
 
 
-def _add(sums: dict[str, Tensor], terms: dict[str, Tensor], n_rows: int) -> None:
+def _add(sums: dict[str, Tensor | float], terms: dict[str, Tensor | float], n_rows: int) -> None:
     for name, value in terms.items():
-        share = value.detach().double() * n_rows
-        sums[name] = sums[name] + share if name in sums else share
+        sums[name] = sums.get(name, 0.0) + value * n_rows

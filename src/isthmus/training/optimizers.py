@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import nn
 
 from isthmus.part import Part
+from isthmus.training.adam import FusedAdam, available
 
 Parameters = Iterable[nn.Parameter]
+
+
+class Stepper(Protocol):
+    """What the loop asks of an optimizer, torch's or ours."""
+
+    param_groups: list[dict[str, Any]]
+
+    def zero_grad(self, set_to_none: bool = True) -> None: ...
+
+    def step(self) -> Any: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, document: dict[str, Any], /) -> None: ...
 
 
 class Optimizer(Part):
@@ -20,8 +35,8 @@ class Optimizer(Part):
     kind: ClassVar[str] = "training"
 
     @abstractmethod
-    def build(self, parameters: Parameters, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
-        """A torch optimizer over these parameters."""
+    def build(self, parameters: Parameters, learning_rate: float, weight_decay: float) -> Stepper:
+        """An optimizer over these parameters."""
 
 
 class Adam(Optimizer):
@@ -38,11 +53,8 @@ class Adam(Optimizer):
         self.beta2 = beta2
         self.epsilon = epsilon
 
-    def build(self, parameters: Parameters, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
-        betas = (self.beta1, self.beta2)
-        return torch.optim.Adam(
-            parameters, learning_rate, betas=betas, eps=self.epsilon, weight_decay=weight_decay, fused=True
-        )
+    def build(self, parameters: Parameters, learning_rate: float, weight_decay: float) -> Stepper:
+        return _adam(parameters, learning_rate, (self.beta1, self.beta2), self.epsilon, weight_decay, decoupled=False)
 
 
 class AdamW(Optimizer):
@@ -61,11 +73,8 @@ class AdamW(Optimizer):
         self.beta2 = beta2
         self.epsilon = epsilon
 
-    def build(self, parameters: Parameters, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
-        betas = (self.beta1, self.beta2)
-        return torch.optim.AdamW(
-            parameters, learning_rate, betas=betas, eps=self.epsilon, weight_decay=weight_decay, fused=True
-        )
+    def build(self, parameters: Parameters, learning_rate: float, weight_decay: float) -> Stepper:
+        return _adam(parameters, learning_rate, (self.beta1, self.beta2), self.epsilon, weight_decay, decoupled=True)
 
 
 class SGD(Optimizer):
@@ -81,7 +90,7 @@ class SGD(Optimizer):
         self.momentum = momentum
         self.nesterov = nesterov
 
-    def build(self, parameters: Parameters, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
+    def build(self, parameters: Parameters, learning_rate: float, weight_decay: float) -> Stepper:
         return torch.optim.SGD(
             parameters, learning_rate, momentum=self.momentum, nesterov=self.nesterov, weight_decay=weight_decay
         )
@@ -102,7 +111,24 @@ class RMSprop(Optimizer):
         self.smoothing = smoothing
         self.momentum = momentum
 
-    def build(self, parameters: Parameters, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
+    def build(self, parameters: Parameters, learning_rate: float, weight_decay: float) -> Stepper:
         return torch.optim.RMSprop(
             parameters, learning_rate, alpha=self.smoothing, momentum=self.momentum, weight_decay=weight_decay
         )
+
+
+def _adam(
+    parameters: Parameters,
+    learning_rate: float,
+    betas: tuple[float, float],
+    epsilon: float,
+    weight_decay: float,
+    decoupled: bool,
+) -> Stepper:
+    """Our own where torch has the kernel; the results are the same."""
+    listed = list(parameters)
+    alike = len({(parameter.device, parameter.dtype) for parameter in listed}) == 1
+    if alike and available(listed[0].device):
+        return FusedAdam(listed, learning_rate, betas, epsilon, weight_decay, decoupled)
+    kind = torch.optim.AdamW if decoupled else torch.optim.Adam
+    return kind(listed, learning_rate, betas=betas, eps=epsilon, weight_decay=weight_decay)

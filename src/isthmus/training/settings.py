@@ -1,18 +1,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, cast
 
 import numpy as np
-import torch
 from torch import nn
 
 from isthmus.errors import SettingError
-from isthmus.module import AutoencoderModule
 from isthmus.part import Part, resolve
 from isthmus.training.checkpoint import Checkpoint
-from isthmus.training.optimizers import Optimizer
+from isthmus.training.optimizers import Optimizer, Stepper
 from isthmus.training.schedules import Schedule
 
 PICTURE_NUMBERS = 2**16  # in one step of pictures, as long as that makes 16 of them
@@ -115,14 +113,15 @@ class Training(Part):
         return max(10, min(300, math.ceil(steps / steps_per_epoch)))
 
 
-def optimizers_of(module: nn.Module, training: Training) -> list[torch.optim.Optimizer]:
+def optimizers_of(
+    parameters: Iterable[nn.Parameter], adversaries: Iterable[nn.Parameter], training: Training
+) -> list[Stepper]:
     """One for the autoencoder, and one for the adversaries where there are any."""
-    adversaries = module.adversaries() if isinstance(module, AutoencoderModule) else []
-    theirs = {id(parameter) for parameter in adversaries}
-    own = [parameter for parameter in module.parameters() if parameter.requires_grad and id(parameter) not in theirs]
+    apart = list(adversaries)
+    theirs = {id(parameter) for parameter in apart}
+    own = [parameter for parameter in parameters if parameter.requires_grad and id(parameter) not in theirs]
     part = training.resolved_optimizer()
-    groups = [group for group in (own, adversaries) if group]
-    return [part.build(group, training.learning_rate, training.weight_decay) for group in groups]
+    return [part.build(group, training.learning_rate, training.weight_decay) for group in (own, apart) if group]
 
 
 def _whole(name: str, value: object, also: object) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from isthmus.storage import Stored, tensor_text, text_tensor
 from isthmus.training.history import History
+from isthmus.training.optimizers import Stepper
 
 
 @dataclass
@@ -19,11 +20,11 @@ class RunState:
     """Where a run stands. The order of the rows follows from the seed and `step`, so it need not be kept."""
 
     module: nn.Module
-    optimizers: list[torch.optim.Optimizer]
+    optimizers: list[Stepper]
     generator: torch.Generator  # of the passes
     history: History = field(default_factory=History)
     step: int = 0  # steps done in all
-    sums: dict[str, Tensor] = field(default_factory=dict)  # of this epoch's terms, each times its rows
+    sums: dict[str, Tensor | float] = field(default_factory=dict)  # of this epoch's terms, each times its rows
     epoch_seconds: float = 0.0
     best: dict[str, Tensor] | None = None  # the weights with the lowest held-out loss
     best_loss: float = math.inf
@@ -42,7 +43,7 @@ class RunState:
     def tensors(self) -> dict[str, Tensor]:
         tensors = {f"module.{name}": value for name, value in self.module.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in (self.best or {}).items()}
-        tensors |= {f"sums.{name}": value for name, value in self.sums.items()}
+        tensors |= {f"sums.{name}": torch.as_tensor(value, dtype=torch.float64) for name, value in self.sums.items()}
         for index, optimizer in enumerate(self.optimizers):
             tensors |= _pack(optimizer, f"optimizer{index}")
         # a document is short, a history may be long
@@ -60,7 +61,7 @@ class RunState:
         self.history = History.from_json(json.loads(tensor_text(tensors["history"])[0]))
         self.module.load_state_dict(self._group(tensors, "module"))
         self.best = self._group(tensors, "best") or None
-        self.sums = self._group(tensors, "sums")
+        self.sums = dict(self._group(tensors, "sums"))
         for index, optimizer in enumerate(self.optimizers):
             _unpack(optimizer, tensors, f"optimizer{index}")
         self.generator.set_state(tensors["random.pass"])
@@ -73,7 +74,7 @@ class RunState:
         return {name[length:]: value.to(self.device) for name, value in tensors.items() if name.startswith(f"{first}.")}
 
 
-def _pack(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+def _pack(optimizer: Stepper, prefix: str) -> dict[str, Tensor]:
     return {
         f"{prefix}.{index}.{name}": value
         for index, values in optimizer.state_dict()["state"].items()
@@ -82,7 +83,7 @@ def _pack(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
     }
 
 
-def _unpack(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str) -> None:
+def _unpack(optimizer: Stepper, tensors: dict[str, Tensor], prefix: str) -> None:
     document = optimizer.state_dict()
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
