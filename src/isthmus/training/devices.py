@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Iterator
 
 import torch
@@ -16,18 +17,37 @@ from isthmus.errors import SettingError
 def resolve_device(name: str | torch.device) -> torch.device:
     """`"auto"` is a GPU where there is one; anything else is torch's own name.
 
+    Of several processes that torchrun has started on this machine, "auto" and "cuda" give each a GPU of its own, as
+    long as there are enough.
+
     >>> resolve_device("cpu")
     device(type='cpu')
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise SettingError(f"device is {name!r}; it must be 'auto', 'cpu', 'cuda' or 'cuda:1' and the like.") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SettingError(f"device is {str(name)!r}, but torch sees no GPU here; use device='auto' or 'cpu'.")
+    if device == torch.device("cuda") and (rank := launched_rank()) is not None:
+        return torch.device("cuda", rank % torch.cuda.device_count())
     return device
+
+
+#: What torchrun, or whoever else starts several processes to train together, sets for each of them.
+LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
+def launched_rank() -> int | None:
+    """The number of this process on its machine where torchrun has started several; None where it is alone.
+
+    >>> launched_rank() is None
+    True
+    """
+    alone = any(name not in os.environ for name in LAUNCHED) or int(os.environ["WORLD_SIZE"]) < 2
+    return None if alone else int(os.environ["LOCAL_RANK"])
 
 
 @contextlib.contextmanager

@@ -9,19 +9,20 @@ from __future__ import annotations
 import copy
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isthmus.errors import SettingError, TrainingError, TrainingWarning
+from isthmus.errors import SettingError, TrainingError
 from isthmus.module import AutoencoderModule
 from isthmus.storage import Stored
+from isthmus.training import parallel
 from isthmus.training.batch import Batch
 from isthmus.training.checkpoint import fingerprint
 from isthmus.training.devices import fitting_threads, one_thread, own_randomness, products, reseed
+from isthmus.training.failing import NotFinite, check_finite, likely_cause, warn_of_end
 from isthmus.training.history import Epoch, History
 from isthmus.training.interrupts import Interrupts
 from isthmus.training.rows import Rows, cuts, shuffled, split
@@ -99,8 +100,10 @@ class _Run:
         bf16: bool,
     ):
         self.module, self.batches, self.n_samples, self.training = module, batches, n_samples, training
-        self.seed, self.watchers, self.fingerprint = seed, watchers, ""
         self.device = next(module.parameters()).device
+        self.peers = parallel.joined(self.device)
+        self.seed = seed = self.peers.same(seed)
+        self.watchers, self.fingerprint = watchers if self.peers.first else (), ""
         self.rows, self.held_out = split(n_samples, training.validation, seed)
         self.shape = module.spec.shape if isinstance(module, AutoencoderModule) else ()
         self.size = training.rows_per_step(len(self.rows), self.shape)
@@ -116,7 +119,7 @@ class _Run:
         self.recent: list[Tensor | float] = []  # losses since the last look, newest last
         self.losses: list[float] = []  # monitored, of the epochs done
         self.rate = 0.0  # of the last step
-        self.interrupts = Interrupts(wanted=self.checkpoint is not None)
+        self.interrupts = Interrupts(wanted=self.checkpoint is not None or self.peers.several)
         self.written = time.monotonic()
 
     # -- the way through
@@ -127,14 +130,19 @@ class _Run:
         self._prepare()
         if stored is not None:
             self.state.restore(stored)
+        facts = {"rows": self.n_samples, "rows per step": self.size, "epochs": self.max_epochs}
+        rates = {"steps done": self.state.step, "learning rate": self.training.learning_rate}
+        self.peers.meet(self.module, self.batches, {**facts, **rates})
         self.module.train()
         try:
             with self.interrupts:
                 while not self.state.history.ended:
                     self._epoch()
         except KeyboardInterrupt:
+            if not self.peers.stopping:  # a second Ctrl-C, which the others do not know of
+                raise
             self._stopped(f"was stopped by hand in epoch {len(self.state.history) + 1}")
-        except _NotFinite as found:
+        except NotFinite as found:
             self._not_finite(found)
         self._finish()
 
@@ -149,14 +157,18 @@ class _Run:
             self.state.epoch_seconds += time.monotonic() - started
             if index + 1 == self.steps_per_epoch:
                 self._epoch_done(number)
-            self._write(now=self.interrupts.asked)
-            if self.interrupts.asked and not self.state.history.ended:
+            asked = self.peers.agreed(self.interrupts.asked)
+            self._write(now=asked)
+            if asked and not self.state.history.ended:
                 raise KeyboardInterrupt
             for watcher in self.watchers:
                 watcher.step(self.state.step, self.max_epochs * self.steps_per_epoch, number + 1, self.max_epochs)
 
     def _step(self, rows: Rows) -> None:
-        terms = self.way.terms(self._batch(rows), self.state.generator, learn=True)
+        share = self.peers.share(rows)
+        self.peers.reseed(self.state.generator, self.seed, self.state.step)
+        terms = self.way.terms(self._batch(share.rows), self.state.generator, learn=True)
+        terms = self.peers.mean(self.way.parameters, terms, share, self.interrupts.asked)
         if self.training.clip is not None:
             nn.utils.clip_grad_norm_(self.way.parameters, self.training.clip)
         self.rate = self.training.learning_rate * self._factor()
@@ -173,11 +185,12 @@ class _Run:
 
     def _epoch_done(self, number: int) -> None:
         self._look()
+        self.peers.settle(self.module)
         means = {name: float(value) / len(self.rows) for name, value in self.state.sums.items()}
         epoch = Epoch(number + 1, means, self._validate(), self.rate, self.state.epoch_seconds)
         self.state.sums, self.state.epoch_seconds = {}, 0.0
         if not math.isfinite(epoch.monitored):
-            raise _NotFinite(self.state.step, epoch.monitored)
+            raise NotFinite(self.state.step, epoch.monitored)
         self.state.history.epochs.append(epoch)
         better = epoch.monitored < self.state.best_loss
         if better:
@@ -189,7 +202,7 @@ class _Run:
     def _tell(self, report: EpochReport) -> bool:
         for watcher in self.watchers:
             watcher.epoch(report)
-        return any([callback(report) is True for callback in self.training.callbacks])
+        return self.peers.any(any([callback(report) is True for callback in self.training.callbacks]))
 
     def _decide(self, asked_to_stop: bool) -> None:
         """Whether this was the last epoch, and why."""
@@ -221,13 +234,14 @@ class _Run:
         if not len(self.held_out):
             return {}
         self.module.eval()
-        generator = torch.Generator(self.device).manual_seed(self.seed + 1)
+        generator = torch.Generator(self.device).manual_seed(self.peers.seed(self.seed + 1))
+        share = self.peers.share(self.held_out)
         sums: dict[str, Tensor | float] = {}
-        for batch in self._chunks(self.held_out):
+        for batch in self._chunks(share.rows):
             terms = self.way.terms(batch, generator, learn=False)
-            _add(sums, {name: _number(value) for name, value in terms.items()}, len(batch.x))
+            _add(sums, {name: _number(value) for name, value in terms.items()}, min(share.n_rows, len(batch.x)))
         self.module.train()
-        return {name: float(value) / len(self.held_out) for name, value in sums.items()}
+        return {name: float(value) / share.whole for name, value in self.peers.total(sums).items()}
 
     def _factor(self) -> float:
         losses = self.losses
@@ -238,45 +252,37 @@ class _Run:
     # -- when something goes wrong
 
     def _look(self) -> None:
-        """Raise when a recent loss is not a finite number."""
-        for index, loss in enumerate(self.recent):
-            if not math.isfinite(value := float(loss)):
-                raise _NotFinite(self.state.step - len(self.recent) + index + 1, value)
+        check_finite(self.recent, self.state.step)
         self.recent = []
 
-    def _not_finite(self, found: _NotFinite) -> None:
+    def _not_finite(self, found: NotFinite) -> None:
         epoch = (found.at_step - 1) // self.steps_per_epoch + 1
         where = f"the loss became {found.value} in epoch {epoch}, step {found.at_step}"
-        cause = self._likely_cause()
+        cause = likely_cause(self._chunks(np.arange(self.n_samples)), self.training.learning_rate)
         if self.state.best is None:
             raise TrainingError(f"{where}; {cause}.") from None
         self._stopped(f"ended early: {where}; {cause}")
 
-    def _likely_cause(self) -> str:
-        if not all(batch.finite() for batch in self._chunks(np.arange(self.n_samples))):
-            return "the data hold NaN or infinite values: give them weight 0 or replace them"
-        rate = self.training.learning_rate
-        return f"most likely the learning rate {rate:g} is too large: try {rate / 10:g}, or clip=1.0"
-
     def _stopped(self, how: str) -> None:
-        kept = self.state.history.best_epoch if self.state.best is not None else None
-        which = "the weights that it had then" if kept is None else f"the weights of epoch {kept}"
         self.state.history.ended = how
-        warnings.warn(f"Training {how}; {which} were kept.", TrainingWarning, 4)
+        if self.peers.first:
+            kept = self.state.history.best_epoch if self.state.best is not None else None
+            warn_of_end(self.state.history, kept, stacklevel=4)
 
     def _finish(self) -> None:
         if self.state.best is not None:
             self.module.load_state_dict(self.state.best)
         else:
             self.state.history.best_epoch = None
+        self.peers.settle(self.module)
         self.module.eval()
-        if self.checkpoint is not None and not self.state.history.ended.startswith("was stopped"):
+        if self.checkpoint is not None and self.peers.first and not self.state.history.ended.startswith("was stopped"):
             self.checkpoint.remove()
 
     # -- stop and go on
 
     def _write(self, now: bool) -> None:
-        if self.checkpoint is None or self.state.history.ended:
+        if self.checkpoint is None or not self.peers.first or self.state.history.ended:
             return
         if now or time.monotonic() - self.written >= self.checkpoint.every:
             document = self.state.document() | {"fingerprint": self.fingerprint, "seed": self.seed}
@@ -294,12 +300,6 @@ class _Run:
             self.rows, self.held_out = split(self.n_samples, self.training.validation, self.seed)
             self.state.generator.manual_seed(self.seed)
         return stored
-
-
-class _NotFinite(Exception):
-    def __init__(self, step: int, value: float):
-        super().__init__()
-        self.at_step, self.value = step, value
 
 
 def _number(value: Tensor) -> Tensor | float:
