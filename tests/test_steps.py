@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from isthmus import Autoencoder, Training
 from isthmus.damage import Gaussian, Masking
+from isthmus.errors import SettingError
 from isthmus.likelihoods import Bernoulli, Laplace, Mixed, Normal
 from isthmus.module import AutoencoderModule
 from isthmus.networks import Conv, Dense
@@ -235,3 +236,12 @@ def test_bf16_trains_as_well() -> None:
 
 def test_an_unknown_layer_is_no_activation() -> None:
     assert activation_of(nn.Softplus()) is None
+
+
+def test_a_law_that_cannot_be_is_refused_as_by_autograd() -> None:
+    module = AutoencoderModule(SampleSpec((6,)), 3, WIDE, Normal(scale=-1.0))
+    for way in (AutogradStep, DenseStep):
+        with pytest.raises(SettingError, match="scale"):
+            given = Batch(torch.zeros(4, 6))
+            step = AutogradStep(module, Training()) if way is AutogradStep else DenseStep(module, 4)
+            step.terms(given, torch.Generator(), learn=True)

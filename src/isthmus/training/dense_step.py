@@ -49,6 +49,7 @@ class DenseStep:
     def __init__(self, module: AutoencoderModule, n_rows: int, bf16: bool = False, one_thread: bool = False):
         self.module, self.name = module, "dense, bf16" if bf16 else "dense"
         network = cast(Any, module.network)
+        module.likelihood(next(module.parameters()).new_zeros(1, *network.decoder.shape), module.spec)  # may refuse
         self.absent: nn.Parameter | None = network.encoder.absent
         self.flat = [parameter for parameter in module.parameters() if parameter is not self.absent]
         self.vector = nn.Parameter(torch.cat([parameter.detach().flatten() for parameter in self.flat]))
