@@ -43,6 +43,7 @@ from isthmus.training.optimizers import Optimizer
 from isthmus.training.progress import ProgressBar
 from isthmus.training.rows import cuts, shuffled, split
 from isthmus.training.schedules import Position, Schedule
+from isthmus.training.threads import ThreadTrial
 from isthmus.variants.base import Pass, Variant
 
 SMALL = Dense(widths=(6,), activation="tanh")
@@ -799,3 +800,35 @@ def test_fitting_does_not_import_the_compiler() -> None:
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_threads_are_tried_and_tried_again() -> None:
+    used: list[int] = []
+    now = [0.0]
+    trial = ThreadTrial(4, used.append, lambda: now[0])
+
+    def steps(n_steps: int, seconds: dict[int, float]) -> None:
+        for _ in range(n_steps):
+            now[0] += seconds[used[-1]]
+            trial.took(seconds[used[-1]])
+
+    steps(200, {4: 0.01, 1: 0.03})  # a quiet machine
+    assert used[-1] == 4
+    steps(3000, {4: 0.2, 1: 0.03})  # a busy process has come
+    assert used[-1] == 1
+    share = sum(used[i] == 4 for i in range(len(used))) / len(used)
+    assert 0 < share < 0.6
+    steps(2000, {4: 0.01, 1: 0.03})
+    assert used[-1] == 4
+
+
+def test_without_a_seed_threads_are_tried_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[int] = []
+    monkeypatch.setattr("isthmus.training.loop.ThreadTrial", lambda most: ThreadTrial(most, used.append))
+    monkeypatch.setattr("isthmus.training.loop.one_thread", lambda *_: False)
+    x = torch.randn(200, 4)
+    for steady, wanted in ((True, set()), (False, {1, torch.get_num_threads()})):
+        module = AutoencoderModule(SampleSpec((4,)), 2)
+        batches = lambda rows: Batch(x[torch.as_tensor(rows)])  # noqa: E731
+        train(module, batches, 200, Training(max_epochs=3, batch_size=16), steady=steady)
+        assert set(used) == wanted

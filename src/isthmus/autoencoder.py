@@ -151,8 +151,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
             module = self._build(self.n_components_).to(device, fitting.number_type(self.precision))
         before = self._say(doctor.before_training(self.data_, some, module, n_rows))
         watchers = fitting.watchers(self.verbose)
-        bf16 = self.precision == "bf16"
-        self.history_ = train(module, batches, n_rows, settings, seed=seed, watchers=watchers, bf16=bf16)
+        how = {"bf16": self.precision == "bf16", "steady": isinstance(self.random_state, (int, np.integer))}
+        self.history_ = train(module, batches, n_rows, settings, seed=seed, watchers=watchers, **how)
         self.module_ = module
         self.doctor_ = before + self._say(doctor.after_training(module, some, self.history_))
         self.code_density_ = fitting.code_density(module, some)

@@ -102,12 +102,10 @@ def fitting_threads(alone: bool) -> Iterator[None]:
     True
     """
     before = torch.get_num_threads()
-    if not alone:
-        yield
-        return
-    torch.set_num_threads(1)
+    if alone:
+        torch.set_num_threads(1)
     try:
-        with threadpool_limits(1, "blas"):
+        with threadpool_limits(1, "blas") if alone else contextlib.nullcontext():
             yield
     finally:
         torch.set_num_threads(before)

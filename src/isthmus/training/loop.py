@@ -30,6 +30,7 @@ from isthmus.training.schedules import Position
 from isthmus.training.settings import Training, optimizers_of
 from isthmus.training.state import RunState
 from isthmus.training.steps import step_of
+from isthmus.training.threads import ThreadTrial
 from isthmus.training.watch import EpochReport, Watcher
 
 Batches = Callable[[Rows], Batch]
@@ -44,6 +45,7 @@ def train(
     seed: int = 0,
     watchers: Sequence[Watcher] = (),
     bf16: bool = False,
+    steady: bool = True,
 ) -> History:
     """Train a module in place and say what happened.
 
@@ -56,6 +58,7 @@ def train(
     seed : decides the split, the order and all randomness of the passes.
     watchers : told of every step and epoch.
     bf16 : whether products are taken in bfloat16, beside float32 weights.
+    steady : whether the number of threads follows a fixed rule, for the same weights every time; else it is tried.
 
     Raises
     ------
@@ -80,6 +83,7 @@ def train(
     try:
         # layers such as dropout draw from torch's global generator
         with own_randomness(run.device), fitting_threads(run.alone):
+            run.trial = None if steady or run.alone else ThreadTrial(torch.get_num_threads())
             run.go()
     finally:
         run.way.release()
@@ -117,6 +121,7 @@ class _Run:
         optimizers = optimizers_of(self.way.parameters, adversaries, training)
         self.state = RunState(module, optimizers, torch.Generator(self.device).manual_seed(seed))
         self.recent: list[Tensor | float] = []  # losses since the last look, newest last
+        self.trial: ThreadTrial | None = None
         self.losses: list[float] = []  # monitored, of the epochs done
         self.rate = 0.0  # of the last step
         self.interrupts = Interrupts(wanted=self.checkpoint is not None or self.peers.several)
@@ -154,7 +159,10 @@ class _Run:
         for index in range(self.state.step % self.steps_per_epoch, self.steps_per_epoch):
             started = time.monotonic()
             self._step(order[ends[index] : ends[index + 1]])
-            self.state.epoch_seconds += time.monotonic() - started
+            seconds = time.monotonic() - started
+            self.state.epoch_seconds += seconds
+            if self.trial is not None:
+                self.trial.took(seconds)
             if index + 1 == self.steps_per_epoch:
                 self._epoch_done(number)
             asked = self.peers.agreed(self.interrupts.asked)
