@@ -28,12 +28,13 @@ from isthmus.training.interrupts import Interrupts
 from isthmus.training.rows import Rows, cuts, shuffled, split
 from isthmus.training.schedules import Position
 from isthmus.training.settings import Training, optimizers_of
-from isthmus.training.state import RunState
+from isthmus.training.state import RunState, add, numbers
 from isthmus.training.steps import step_of
 from isthmus.training.threads import ThreadTrial
 from isthmus.training.watch import EpochReport, Watcher
 
 Batches = Callable[[Rows], Batch]
+CHUNK_NUMBERS = 2**18  # of samples that are only looked at, at once: what lies between two layers stays in the cache
 
 
 def train(
@@ -185,8 +186,8 @@ class _Run:
                 group["lr"] = self.rate
             optimizer.step()
         self.state.step += 1
-        values = {name: _number(value) for name, value in terms.items()}
-        _add(self.state.sums, values, len(rows))
+        values = numbers(terms)
+        add(self.state.sums, values, len(rows))
         self.recent.append(values["loss"])
         if self.device.type == "cpu" or len(self.recent) >= 100:
             self._look()
@@ -231,8 +232,9 @@ class _Run:
                 variant.prepare(lambda: (batch.x for batch in self._chunks(self.rows)), self.state.generator)
 
     def _chunks(self, rows: Rows) -> Iterator[Batch]:
-        for start in range(0, len(rows), 1024):
-            yield self._batch(rows[start : start + 1024])
+        size = max(1, min(1024, CHUNK_NUMBERS // max(1, math.prod(self.shape))))
+        for start in range(0, len(rows), size):
+            yield self._batch(rows[start : start + size])
 
     def _batch(self, rows: Rows) -> Batch:
         return self.batches(rows).to(self.device)
@@ -247,7 +249,7 @@ class _Run:
         sums: dict[str, Tensor | float] = {}
         for batch in self._chunks(share.rows):
             terms = self.way.terms(batch, generator, learn=False)
-            _add(sums, {name: _number(value) for name, value in terms.items()}, min(share.n_rows, len(batch.x)))
+            add(sums, numbers(terms), min(share.n_rows, len(batch.x)))
         self.module.train()
         return {name: float(value) / share.whole for name, value in self.peers.total(sums).items()}
 
@@ -308,13 +310,3 @@ class _Run:
             self.rows, self.held_out = split(self.n_samples, self.training.validation, self.seed)
             self.state.generator.manual_seed(self.seed)
         return stored
-
-
-def _number(value: Tensor) -> Tensor | float:
-    """A term's value in double precision; on a GPU nobody waits for it."""
-    return value.item() if value.device.type == "cpu" else value.double()
-
-
-def _add(sums: dict[str, Tensor | float], terms: dict[str, Tensor | float], n_rows: int) -> None:
-    for name, value in terms.items():
-        sums[name] = sums.get(name, 0.0) + value * n_rows

@@ -74,6 +74,17 @@ class RunState:
         return {name[length:]: value.to(self.device) for name, value in tensors.items() if name.startswith(f"{first}.")}
 
 
+def numbers(terms: dict[str, Tensor]) -> dict[str, Tensor | float]:
+    """The terms' values in double precision; on a GPU nobody waits for them."""
+    return {name: value.item() if value.device.type == "cpu" else value.double() for name, value in terms.items()}
+
+
+def add(sums: dict[str, Tensor | float], values: dict[str, Tensor | float], n_rows: int) -> None:
+    """Add means over some rows to the sums over all."""
+    for name, value in values.items():
+        sums[name] = sums.get(name, 0.0) + value * n_rows
+
+
 def _pack(optimizer: Stepper, prefix: str) -> dict[str, Tensor]:
     return {
         f"{prefix}.{index}.{name}": value
