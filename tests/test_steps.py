@@ -16,6 +16,7 @@ from isthmus.errors import SettingError
 from isthmus.likelihoods import Bernoulli, Laplace, Mixed, Normal
 from isthmus.module import AutoencoderModule
 from isthmus.networks import Conv, Dense
+from isthmus.reconstruction import Reconstruction
 from isthmus.spec import SampleSpec
 from isthmus.training import Batch, _products, train
 from isthmus.training._chain import activation_of
@@ -23,6 +24,7 @@ from isthmus.training._products import Default, NumPy, OneDNN, choose, default_i
 from isthmus.training.dense_step import DenseStep
 from isthmus.training.steps import AutogradStep, step_of
 from isthmus.variants import Contractive, Denoising, ImportanceWeighted, L1Sparse, Masked, TopK, Variational
+from isthmus.variants.base import Pass
 
 ACTIVATIONS = ("relu", "gelu", "elu", "selu", "silu", "leaky_relu", "tanh", "sigmoid", "linear")
 WIDE = Dense(widths=(11, 7))
@@ -245,3 +247,19 @@ def test_a_law_that_cannot_be_is_refused_as_by_autograd() -> None:
             given = Batch(torch.zeros(4, 6))
             step = AutogradStep(module, Training()) if way is AutogradStep else DenseStep(module, 4)
             step.terms(given, torch.Generator(), learn=True)
+
+
+class Looking(L1Sparse):
+    """A penalty on what the encoder's layers give."""
+
+    def penalty(self, reconstruction: Reconstruction, module: Pass) -> Tensor | float:
+        self.kinds = {activation.dtype for activation in reconstruction.activations}
+        return sum((activation.abs().mean() for activation in reconstruction.activations), torch.zeros(()))
+
+
+def test_penalties_see_float32_beside_products_in_bfloat16() -> None:
+    module = AutoencoderModule(SampleSpec((1, 8, 8), channels=0), 3, Conv((4,)), variants=[Looking()])
+    way = step_of(module, Training(), 8, bf16=True)
+    way.terms(Batch(torch.rand(8, 1, 8, 8)), torch.Generator(), learn=True)
+    assert module.variants[0].kinds == {torch.float32}  # type: ignore[attr-defined]
+    assert {p.grad.dtype for p in module.parameters() if p.grad is not None} == {torch.float32}

@@ -43,6 +43,7 @@ from isthmus.training.optimizers import Optimizer
 from isthmus.training.progress import ProgressBar
 from isthmus.training.rows import cuts, shuffled, split
 from isthmus.training.schedules import Position, Schedule
+from isthmus.training.rows import split
 from isthmus.training.threads import ThreadTrial
 from isthmus.variants.base import Pass, Variant
 
@@ -824,11 +825,22 @@ def test_threads_are_tried_and_tried_again() -> None:
 
 def test_without_a_seed_threads_are_tried_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[int] = []
-    monkeypatch.setattr("isthmus.training.loop.ThreadTrial", lambda most: ThreadTrial(most, used.append))
+    monkeypatch.setattr("isthmus.training.loop.ThreadTrial", lambda _: ThreadTrial(3, used.append))
     monkeypatch.setattr("isthmus.training.loop.one_thread", lambda *_: False)
     x = torch.randn(200, 4)
-    for steady, wanted in ((True, set()), (False, {1, torch.get_num_threads()})):
+    for steady, wanted in ((True, set()), (False, {1, 3})):
         module = AutoencoderModule(SampleSpec((4,)), 2)
         batches = lambda rows: Batch(x[torch.as_tensor(rows)])  # noqa: E731
         train(module, batches, 200, Training(max_epochs=3, batch_size=16), steady=steady)
         assert set(used) == wanted
+
+
+def test_losses_are_means_over_the_rows() -> None:
+    x = torch.randn(103, 4, dtype=torch.float64)
+    module = AutoencoderModule(SampleSpec((4,)), 2).double()
+    batches = lambda rows: Batch(x[torch.as_tensor(rows)])  # noqa: E731
+    training = Training(max_epochs=1, batch_size=16, learning_rate=1e-13, validation=0.2)
+    history = train(module, batches, 103, training, seed=3)
+    rows, held_out = split(103, 0.2, seed=3)
+    for name, some in (("loss", rows), ("validation_loss", held_out)):
+        assert history[name][0] == pytest.approx(float(module.loss(x[torch.as_tensor(some)])), rel=1e-9)
