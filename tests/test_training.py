@@ -43,7 +43,6 @@ from isthmus.training.optimizers import Optimizer
 from isthmus.training.progress import ProgressBar
 from isthmus.training.rows import cuts, shuffled, split
 from isthmus.training.schedules import Position, Schedule
-from isthmus.training.rows import split
 from isthmus.training.threads import ThreadTrial
 from isthmus.variants.base import Pass, Variant
 
@@ -843,4 +842,4 @@ def test_losses_are_means_over_the_rows() -> None:
     history = train(module, batches, 103, training, seed=3)
     rows, held_out = split(103, 0.2, seed=3)
     for name, some in (("loss", rows), ("validation_loss", held_out)):
-        assert history[name][0] == pytest.approx(float(module.loss(x[torch.as_tensor(some)])), rel=1e-9)
+        assert history[name][0] == pytest.approx(module.loss(x[torch.as_tensor(some)]).item(), rel=1e-9)
