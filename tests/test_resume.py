@@ -203,7 +203,7 @@ def stop(checkpoint: Checkpoint, module: AutoencoderModule | None = None, epoch:
 )
 def test_a_run_goes_on_after_ctrl_c(tmp_path: Path, optimizer: str, schedule: Any) -> None:
     checkpoint = Checkpoint(tmp_path / "run", every=0.0)
-    settings = {"optimizer": optimizer, "schedule": schedule, "l1": 1e-3, "clip": 1.0}
+    settings = {"optimizer": optimizer, "schedule": schedule, "l1": 1e-3, "clip": 1.0, "ema": 0.9}
     stop(checkpoint, **settings)
     assert run(checkpoint, **settings) == run(**settings)
     assert not list(tmp_path.iterdir())

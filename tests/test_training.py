@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import math
@@ -843,3 +844,37 @@ def test_losses_are_means_over_the_rows() -> None:
     rows, held_out = split(103, 0.2, seed=3)
     for name, some in (("loss", rows), ("validation_loss", held_out)):
         assert history[name][0] == pytest.approx(module.loss(x[torch.as_tensor(some)]).item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("validation", [0.0, 0.2])
+def test_the_average_of_weights_is_what_is_kept(validation: float) -> None:
+    x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    batches = lambda rows: Batch(x[torch.as_tensor(rows)])  # noqa: E731
+    settings = dict(max_epochs=3, batch_size=16, learning_rate=0.05, schedule="constant", validation=validation)
+    start = AutoencoderModule(SampleSpec((4,)), 2, SMALL).double()
+    ways: list[list[Tensor]] = []
+
+    class Noting:
+        def step(self, *_: int) -> None:
+            ways.append([parameter.detach().clone() for parameter in plain.parameters()])
+
+        def epoch(self, report: EpochReport) -> None: ...
+
+        def close(self) -> None: ...
+
+    plain, averaged = copy.deepcopy(start), copy.deepcopy(start)
+    train(plain, batches, 60, Training(**settings), watchers=[Noting()])
+    history = train(averaged, batches, 60, Training(**settings, ema=0.8))
+    expected = [parameter.detach().clone() for parameter in start.parameters()]
+    at_epochs = []
+    for step, weights in enumerate(ways, start=1):
+        stays = min(0.8, (1 + step) / (10 + step))
+        expected = [stays * old + (1 - stays) * new for old, new in zip(expected, weights, strict=True)]
+        if step % (len(ways) // 3) == 0:
+            at_epochs.append(expected)
+    best = (history.best_epoch or 3) - 1
+    for found, wanted in zip(averaged.parameters(), at_epochs[best], strict=True):
+        torch.testing.assert_close(found.detach(), wanted, rtol=1e-9, atol=1e-12)
+    if validation:
+        held_out = torch.as_tensor(split(60, validation, seed=0)[1])
+        assert history["validation_loss"][best] == pytest.approx(averaged.loss(x[held_out]).item(), rel=1e-9)

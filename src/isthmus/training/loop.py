@@ -19,6 +19,7 @@ from isthmus.errors import SettingError, TrainingError
 from isthmus.module import AutoencoderModule
 from isthmus.storage import Stored
 from isthmus.training import parallel
+from isthmus.training.averaging import WeightAverage
 from isthmus.training.batch import Batch
 from isthmus.training.checkpoint import fingerprint
 from isthmus.training.devices import fitting_threads, one_thread, own_randomness, products, reseed
@@ -121,6 +122,8 @@ class _Run:
         adversaries = module.adversaries() if isinstance(module, AutoencoderModule) else []
         optimizers = optimizers_of(self.way.parameters, adversaries, training)
         self.state = RunState(module, optimizers, torch.Generator(self.device).manual_seed(seed))
+        if training.ema is not None:
+            self.state.average = WeightAverage(self.way.parameters, training.ema)
         self.recent: list[Tensor | float] = []  # losses since the last look, newest last
         self.trial: ThreadTrial | None = None
         self.losses: list[float] = []  # monitored, of the epochs done
@@ -165,7 +168,8 @@ class _Run:
             if self.trial is not None:
                 self.trial.took(seconds)
             if index + 1 == self.steps_per_epoch:
-                self._epoch_done(number)
+                with self.state.averaged():
+                    self._epoch_done(number)
             asked = self.peers.agreed(self.interrupts.asked)
             self._write(now=asked)
             if asked and not self.state.history.ended:
@@ -186,6 +190,8 @@ class _Run:
                 group["lr"] = self.rate
             optimizer.step()
         self.state.step += 1
+        if self.state.average is not None:
+            self.state.average.update(self.state.step)
         values = numbers(terms)
         add(self.state.sums, values, len(rows))
         self.recent.append(values["loss"])
@@ -284,6 +290,8 @@ class _Run:
             self.module.load_state_dict(self.state.best)
         else:
             self.state.history.best_epoch = None
+            if self.state.average is not None:
+                self.state.average.put(self.state.average.values)
         self.peers.settle(self.module)
         self.module.eval()
         if self.checkpoint is not None and self.peers.first and not self.state.history.ended.startswith("was stopped"):

@@ -34,6 +34,8 @@ class Training(Part):
     validation : share of the rows held out to watch the loss, between 0 and 1; with fewer than 10 rows none are.
     patience : epochs without a better held-out loss before training stops and the best weights are restored; None to
         train on to the end (the best are restored all the same).
+    ema : share of a moving average of the weights that stays at each step, such as 0.999; then the average is held
+        against the held-out rows, kept and given back; None (the default) for the weights themselves.
     callbacks : functions called after every epoch with an `EpochReport`; one that returns True stops training.
     checkpoint : a path, or a Checkpoint: a stopped run goes on from there, bit for bit; removed when training ends.
 
@@ -59,6 +61,7 @@ class Training(Part):
         clip: float | None = None,
         validation: float = 0.1,
         patience: int | None = 10,
+        ema: float | None = None,
         callbacks: Sequence[Callable[[Any], object]] = (),
         checkpoint: str | Checkpoint | None = None,
     ):
@@ -72,6 +75,7 @@ class Training(Part):
         self.clip = clip
         self.validation = validation
         self.patience = patience
+        self.ema = ema
         self.callbacks = callbacks
         self.checkpoint = checkpoint
 
@@ -86,6 +90,8 @@ class Training(Part):
         _number("l1", self.l1)
         if self.clip is not None:
             _number("clip", self.clip, above=0.0)
+        if self.ema is not None:
+            _number("ema", self.ema, below=1.0)
 
     def resolved_optimizer(self) -> Optimizer:
         return resolve("training", self.optimizer, Optimizer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.storage import Stored, tensor_text, text_tensor
+from isthmus.training.averaging import WeightAverage
 from isthmus.training.history import History
 from isthmus.training.optimizers import Stepper
 
@@ -28,10 +30,15 @@ class RunState:
     epoch_seconds: float = 0.0
     best: dict[str, Tensor] | None = None  # the weights with the lowest held-out loss
     best_loss: float = math.inf
+    average: WeightAverage | None = None  # of the weights, where one is wanted
 
     @property
     def device(self) -> torch.device:
         return next(self.module.parameters()).device
+
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """Within it the module has the weights that count: the average where one is wanted."""
+        return contextlib.nullcontext() if self.average is None else self.average.in_place()
 
     def document(self) -> dict[str, Any]:
         return {
@@ -44,6 +51,8 @@ class RunState:
         tensors = {f"module.{name}": value for name, value in self.module.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in (self.best or {}).items()}
         tensors |= {f"sums.{name}": torch.as_tensor(value, dtype=torch.float64) for name, value in self.sums.items()}
+        if self.average is not None:
+            tensors |= {f"average.{index}": value for index, value in enumerate(self.average.values)}
         for index, optimizer in enumerate(self.optimizers):
             tensors |= _pack(optimizer, f"optimizer{index}")
         # a document is short, a history may be long
@@ -62,6 +71,9 @@ class RunState:
         self.module.load_state_dict(self._group(tensors, "module"))
         self.best = self._group(tensors, "best") or None
         self.sums = dict(self._group(tensors, "sums"))
+        if self.average is not None:
+            kept = self._group(tensors, "average")
+            self.average.values = [kept[str(index)] for index in range(len(kept))]
         for index, optimizer in enumerate(self.optimizers):
             _unpack(optimizer, tensors, f"optimizer{index}")
         self.generator.set_state(tensors["random.pass"])
