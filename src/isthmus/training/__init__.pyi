@@ -2,6 +2,7 @@ from .batch import Batch as Batch
 from .checkpoint import Checkpoint as Checkpoint
 from .history import Epoch as Epoch
 from .history import History as History
+from .layerwise import Layerwise as Layerwise
 from .loop import train as train
 from .optimizers import SGD as SGD
 from .optimizers import Adam as Adam

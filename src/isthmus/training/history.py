@@ -38,6 +38,7 @@ class History:
     epochs: list[Epoch] = field(default_factory=list)
     best_epoch: int | None = None  # whose weights were kept; None when the last ones were
     ended: str = ""  # in words: all epochs done, no better for so long, stopped by hand ...
+    pretraining: list[list[float]] = field(default_factory=list)  # of each layer, the distortion epoch by epoch
 
     def __len__(self) -> int:
         return len(self.epochs)
@@ -75,4 +76,4 @@ class History:
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> History:
         epochs = [Epoch(**epoch) for epoch in document["epochs"]]
-        return cls(epochs, document["best_epoch"], document["ended"])
+        return cls(epochs, document["best_epoch"], document["ended"], document.get("pretraining", []))

@@ -10,6 +10,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from isthmus.training.devices import fitting_threads, one_thread, own_randomness
 from isthmus.training.failing import NotFinite, check_finite, likely_cause, warn_of_end
 from isthmus.training.history import Epoch, History
 from isthmus.training.interrupts import Interrupts
+from isthmus.training.pretraining import pretrain
 from isthmus.training.rows import Rows, cuts, shuffled, split
 from isthmus.training.schedules import Position
 from isthmus.training.settings import Training, optimizers_of
@@ -143,6 +145,7 @@ class _Run:
         rates = {"steps done": self.state.step, "learning rate": self.training.learning_rate}
         self.peers.meet(self.module, self.batches, {**facts, **rates})
         self.module.train()
+        self._pretrain()
         try:
             with self.interrupts:
                 while not self.state.history.ended:
@@ -158,11 +161,10 @@ class _Run:
     def _epoch(self) -> None:
         number = self.state.step // self.steps_per_epoch
         self.losses = [epoch.monitored for epoch in self.state.history]
-        order = shuffled(self.rows, self.seed, number)
-        ends = cuts(len(order), self.size)
+        orders = self._orders(number)
         for index in range(self.state.step % self.steps_per_epoch, self.steps_per_epoch):
             started = time.monotonic()
-            self._step(order[ends[index] : ends[index + 1]])
+            self._step(orders[index])
             seconds = time.monotonic() - started
             self.state.epoch_seconds += seconds
             if self.trial is not None:
@@ -212,23 +214,13 @@ class _Run:
             self.state.best_loss, self.state.history.best_epoch = epoch.monitored, epoch.number
             if len(self.held_out):
                 self.state.best = copy.deepcopy(self.module.state_dict())
-        self._decide(self._tell(EpochReport(epoch, self.max_epochs, better, self.module)))
+        asked = self._tell(EpochReport(epoch, self.max_epochs, better, self.module))
+        self.state.decide(asked, self.max_epochs, self.training.patience if len(self.held_out) else None)
 
     def _tell(self, report: EpochReport) -> bool:
         for watcher in self.watchers:
             watcher.epoch(report)
         return self.peers.any(any([callback(report) is True for callback in self.training.callbacks]))
-
-    def _decide(self, asked_to_stop: bool) -> None:
-        """Whether this was the last epoch, and why."""
-        done, patience = len(self.state.history), self.training.patience
-        waited = done - (self.state.history.best_epoch or 0)
-        if asked_to_stop:
-            self.state.history.ended = f"a callback asked to stop after epoch {done}"
-        elif done >= self.max_epochs:
-            self.state.history.ended = f"all {done} epochs done"
-        elif len(self.held_out) and patience is not None and waited >= patience:
-            self.state.history.ended = f"no better held-out loss for {waited} epochs"
 
     # -- pieces
 
@@ -236,6 +228,16 @@ class _Run:
         for variant in getattr(self.module, "variants", ()):
             if variant.changes("prepare"):
                 variant.prepare(lambda: (batch.x for batch in self._chunks(self.rows)), self.state.generator)
+
+    def _pretrain(self) -> None:
+        if (part := self.training.resolved_pretrain()) is not None and not self.state.step:
+            how = (self.training, self._orders, self._batch, self.state.generator, self.peers)
+            self.state.history.pretraining = pretrain(self.module, part, *how)
+
+    def _orders(self, number: int) -> list[Rows]:
+        """The rows of each step of an epoch."""
+        order = shuffled(self.rows, self.seed, number)
+        return [order[start:end] for start, end in pairwise(cuts(len(order), self.size))]
 
     def _chunks(self, rows: Rows) -> Iterator[Batch]:
         size = max(1, min(1024, CHUNK_NUMBERS // max(1, math.prod(self.shape))))
@@ -286,12 +288,7 @@ class _Run:
             warn_of_end(self.state.history, kept, stacklevel=4)
 
     def _finish(self) -> None:
-        if self.state.best is not None:
-            self.module.load_state_dict(self.state.best)
-        else:
-            self.state.history.best_epoch = None
-            if self.state.average is not None:
-                self.state.average.put(self.state.average.values)
+        self.state.settle()
         self.peers.settle(self.module)
         self.module.eval()
         if self.checkpoint is not None and self.peers.first and not self.state.history.ended.startswith("was stopped"):

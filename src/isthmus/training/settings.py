@@ -10,6 +10,7 @@ from torch import nn
 from isthmus.errors import SettingError
 from isthmus.part import Part, resolve
 from isthmus.training.checkpoint import Checkpoint
+from isthmus.training.layerwise import Layerwise
 from isthmus.training.optimizers import Optimizer, Stepper
 from isthmus.training.schedules import Schedule
 
@@ -34,6 +35,8 @@ class Training(Part):
     validation : share of the rows held out to watch the loss, between 0 and 1; with fewer than 10 rows none are.
     patience : epochs without a better held-out loss before training stops and the best weights are restored; None to
         train on to the end (the best are restored all the same).
+    pretrain : "layerwise" trains the layers of a stack one after the other before the whole, for ten epochs each; or a
+        Layerwise object; None (the default) does not.
     ema : share of a moving average of the weights that stays at each step, such as 0.999; then the average is held
         against the held-out rows, kept and given back; None (the default) for the weights themselves.
     callbacks : functions called after every epoch with an `EpochReport`; one that returns True stops training.
@@ -61,6 +64,7 @@ class Training(Part):
         clip: float | None = None,
         validation: float = 0.1,
         patience: int | None = 10,
+        pretrain: str | Layerwise | None = None,
         ema: float | None = None,
         callbacks: Sequence[Callable[[Any], object]] = (),
         checkpoint: str | Checkpoint | None = None,
@@ -75,6 +79,7 @@ class Training(Part):
         self.clip = clip
         self.validation = validation
         self.patience = patience
+        self.pretrain = pretrain
         self.ema = ema
         self.callbacks = callbacks
         self.checkpoint = checkpoint
@@ -98,6 +103,9 @@ class Training(Part):
 
     def resolved_schedule(self) -> Schedule:
         return resolve("training", self.schedule, Schedule)
+
+    def resolved_pretrain(self) -> Layerwise | None:
+        return None if self.pretrain is None else resolve("training", self.pretrain, Layerwise)
 
     def resolved_checkpoint(self) -> Checkpoint | None:
         if self.checkpoint is None or isinstance(self.checkpoint, Checkpoint):

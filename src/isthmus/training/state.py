@@ -40,6 +40,26 @@ class RunState:
         """Within it the module has the weights that count: the average where one is wanted."""
         return contextlib.nullcontext() if self.average is None else self.average.in_place()
 
+    def decide(self, asked_to_stop: bool, max_epochs: int, patience: int | None) -> None:
+        """Whether this was the last epoch, and why; `patience` is None where nothing is held out."""
+        done = len(self.history)
+        waited = done - (self.history.best_epoch or 0)
+        if asked_to_stop:
+            self.history.ended = f"a callback asked to stop after epoch {done}"
+        elif done >= max_epochs:
+            self.history.ended = f"all {done} epochs done"
+        elif patience is not None and waited >= patience:
+            self.history.ended = f"no better held-out loss for {waited} epochs"
+
+    def settle(self) -> None:
+        """The weights to give back: the best, or the average, or those of the last step."""
+        if self.best is not None:
+            self.module.load_state_dict(self.best)
+            return
+        self.history.best_epoch = None
+        if self.average is not None:
+            self.average.put(self.average.values)
+
     def document(self) -> dict[str, Any]:
         return {
             "step": self.step,
