@@ -22,14 +22,16 @@ from isthmus.likelihoods.base import Likelihood
 from isthmus.module import AutoencoderModule, Variants, layers, resolve_network
 from isthmus.networks.base import Network
 from isthmus.part import from_json, to_json
+from isthmus.reading import Reading, read_codes
 from isthmus.saving import Packed, check_shapes, put, take
 from isthmus.storage import tensor_text, text_tensor
 from isthmus.training import Batch, History, Training, train
 from isthmus.training.applying import Array, apply
 from isthmus.training.devices import own_randomness, reseed, resolve_device
+from isthmus.training.plain import outline
 
 
-class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
+class Autoencoder(Reading, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
     """Learns a short code for each sample, and the way back.
 
         corrupt → encoder → bottleneck → decoder → likelihood
@@ -76,7 +78,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
     """
 
     module_: AutoencoderModule
-    data_: Data
     history_: History
 
     def __init__(
@@ -201,7 +202,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
 
     def transform(self, X: Any) -> Array:
         """The code of each sample, shape (n_samples, n_components_); a grid of codes is laid flat."""
-        return self.read(X, lambda module, batch: module.encode(batch.x, batch.weight).flatten(1))
+        return self.read(X, read_codes)
 
     def reconstruct(self, X: Any) -> Any:
         """What comes out for each sample: the same type of data as went in."""
@@ -218,13 +219,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
             raise DataError(f"codes have shape {codes.shape}; this model's are (n_samples, {self.code_density_.size}).")
         codes = codes.reshape(len(codes), *self.code_density_.shape)
         module = self.as_type(torch.from_numpy(codes[:1]).dtype)
-        batches = lambda rows: Batch(torch.from_numpy(codes[rows]))  # noqa: E731
+        batches = lambda rows: Batch(torch.tensor(codes[rows]))  # noqa: E731
         means = apply(module, batches, len(codes), lambda batch: module.decode(batch.x).mean, self.data_.spec.size)
         return self.data_.from_tensor(torch.from_numpy(means))
-
-    def score_samples(self, X: Any) -> Array:
-        """The log-likelihood of each sample given its code, minus the code's rate, in nats: higher is more usual."""
-        return self.read(X, lambda m, b: m.reconstruct(b.x, b.weight).log_weights.mean(0))
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of `score_samples`; what GridSearchCV maximises."""
@@ -260,14 +257,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
             return self.module_
         return copy.deepcopy(self.module_).to(device or parameter.device, dtype)
 
-    def read(self, X: Any, read: Callable[[AutoencoderModule, Batch], Tensor]) -> Array:
-        """What `read(module, batch)` gives for every sample: how tasks look into the pass."""
-        check_is_fitted(self)
-        samples, dtype = self.data_.open(X), self.data_.number_type(X)
-        module = self.as_type(dtype)
-        batches = lambda rows: self.data_.batch(samples, rows, dtype)  # noqa: E731
-        return apply(module, batches, len(samples), lambda batch: read(module, batch), self.data_.spec.size)
-
     def count(self, X: Any) -> int:
         """How many samples X holds."""
         return len(fitting.data_type(self.data_type, X, type(self).__name__).fit(X).open(X))
@@ -292,6 +281,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
             "n_samples": self.n_samples_,
             "history": self.history_.outline(),
             "doctor": [finding.to_json() for finding in self.doctor_],
+            "outline": outline(self.module_),
         }
         tensors = put(dict(self.module_.state_dict()), "module") | put(data_tensors, "data")
         tensors["history"] = text_tensor([json.dumps(self.history_.to_json())])

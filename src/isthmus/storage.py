@@ -23,6 +23,7 @@ from isthmus.errors import ModelFileError
 from isthmus.header import DTYPES, FORMAT, HASH_LENGTH, one_line, read_header, shortened, verified_header
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
@@ -75,6 +76,25 @@ def read_document(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The document alone, after the same checks as in `load`, hash included; no tensor is made, torch stays away."""
     with _opened(path) as file:
         return verified_header(file, shown(path)).document
+
+
+def load_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
+    """The document and the tensors as NumPy arrays, after the same checks as in `load`; torch stays away.
+
+    Raises what `load` does, and ModelFileError for tensors that NumPy has no type for (bfloat16).
+    """
+    with _opened(path) as file:
+        read_header(file, shown(path))
+        file.seek(0)
+        data = file.read()
+    header = verified_header(io.BytesIO(data), shown(path))
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as read_tensors
+
+    try:
+        return header.document, read_tensors(data)
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ModelFileError(f"{shown(path)} cannot be read without torch: {one_line(error)}.") from error
 
 
 def to_bytes(document: dict[str, Any], tensors: Mapping[str, Tensor]) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from isthmus.data._frames import first_line
+from isthmus.data._endings import first_line
 from isthmus.data._spelling import LARGEST_CELL, MISSING, typed
 from isthmus.errors import DataError
 

@@ -13,11 +13,13 @@ import narwhals as nw
 import numpy as np
 import polars as pl
 
-from isthmus.atomic import replace_file, shown
+from isthmus.atomic import shown
 from isthmus.data import _csv, _ndjson
-from isthmus.data._frames import ALL_SUFFIXES, Frame, default_names, first_line, open_table
+from isthmus.data._endings import ending_of, first_line
+from isthmus.data._frames import Frame, default_names, open_table
 from isthmus.data._giveback import Restored, give_back
 from isthmus.data._numbers import dense
+from isthmus.data._writing import write_frame
 from isthmus.data.base import ColumnFacts
 from isthmus.errors import DataError
 
@@ -34,7 +36,7 @@ def read(path: Any, keep_text: frozenset[str] = frozenset()) -> pl.DataFrame:
     """
     name = "standard input" if str(path) == "-" else shown(path)
     data = _bytes(path, name)
-    ending = "" if str(path) == "-" else _ending(path, name)
+    ending = "" if str(path) == "-" else ending_of(path, name)
     if data.startswith(GZIP) or ending.endswith(".gz"):
         data = _unzipped(data, name)
     kind = ending.removesuffix(".gz") or _guess(data)
@@ -47,14 +49,6 @@ def read(path: Any, keep_text: frozenset[str] = frozenset()) -> pl.DataFrame:
     return _ndjson.parse(data, name, keep_text)
 
 
-def _ending(path: Any, name: str) -> str:
-    lower = str(os.fspath(path)).lower()
-    ending = next((suffix for suffix in sorted(ALL_SUFFIXES, key=len, reverse=True) if lower.endswith(suffix)), None)
-    if ending is None:
-        raise DataError(f"{name} has an ending that is no table's; known are {', '.join(ALL_SUFFIXES)}.")
-    return ending
-
-
 def _bytes(path: Any, name: str) -> bytes:
     if str(path) == "-":
         return sys.stdin.buffer.read()
@@ -62,7 +56,7 @@ def _bytes(path: Any, name: str) -> bytes:
         raise DataError(f"{name} is a directory; give the file inside it that holds the table.")
     if os.path.exists(path) and not os.path.isfile(path):
         raise DataError(f"{name} is no plain file; give a file, or - for standard input.")
-    _ending(path, name)
+    ending_of(path, name)
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -122,27 +116,7 @@ def write(X: Any, path: Any) -> None:
     """A table to a file of the kind that the ending says, all of it or none."""
     if str(path) == "-":
         raise DataError("the path is -, which only commands write to; give a file such as table.csv.")
-    frame = as_polars(X)
-    name = shown(path)
-    ending = _ending(path, name)
-    data = _encoded(frame, ending.removesuffix(".gz"), name)
-    if ending.endswith(".gz"):
-        data = gzip.compress(data, compresslevel=6, mtime=0)
-    replace_file(path, [data])
-
-
-def _encoded(frame: pl.DataFrame, kind: str, name: str) -> bytes:
-    file = io.BytesIO()
-    try:
-        if kind == ".parquet":
-            frame.write_parquet(file)
-        elif kind in (".csv", ".tsv"):
-            frame.write_csv(file, separator="\t" if kind == ".tsv" else ",")
-        else:
-            frame.write_ndjson(file)
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"{name} cannot hold this table ({first_line(error)}); write it as .parquet.") from error
-    return file.getvalue()
+    write_frame(as_polars(X), path)
 
 
 def as_polars(X: Any) -> pl.DataFrame:

@@ -13,11 +13,9 @@ import numpy as np
 from scipy import sparse
 
 from isthmus.data._columns import Cells, from_objects, from_series
+from isthmus.data._endings import first_line, names_a_table
 from isthmus.data._numbers import is_sparse
 from isthmus.errors import DataError
-
-SUFFIXES = (".csv", ".tsv", ".parquet", ".ndjson", ".jsonl", ".json")
-ALL_SUFFIXES = (*SUFFIXES, *(f"{suffix}.gz" for suffix in SUFFIXES if suffix != ".parquet"))
 
 
 class CellTypeError(DataError, TypeError):
@@ -81,7 +79,7 @@ def is_path(X: Any) -> bool:
 def looks_like_a_table(X: Any) -> bool:
     """Whether X is something that `open_table` reads; cheap, touches no file."""
     if is_path(X):
-        return str(X) == "-" or os.fspath(X).lower().endswith(ALL_SUFFIXES)
+        return names_a_table(X)
     if is_sparse(X) or _is_frame(X):
         return True
     if isinstance(X, (list, tuple)):
@@ -201,9 +199,3 @@ def _odd_cells(array: Any) -> Iterator[tuple[int, int]]:
 
 def default_names(count: int) -> list[str]:
     return [f"x{place}" for place in range(count)]
-
-
-def first_line(error: BaseException) -> str:
-    """The first sentence of an error from elsewhere, as part of one of ours."""
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__).rstrip(".")[:200]

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from isthmus.data._extremes import extremes
 from isthmus.data._frames import default_names
-from isthmus.data._numbers import Matrix, Statistics, Vector, dense, extremes, is_sparse
+from isthmus.data._numbers import Matrix, Statistics, Vector, dense, is_sparse
 from isthmus.data.base import ColumnFacts, ColumnKind
-from isthmus.errors import DataError
+from isthmus.light.wording import infinite_value
 
 
 def stack(columns: list[Any], n: int) -> Matrix:
@@ -42,11 +43,7 @@ def refuse_infinite(matrix: Matrix, names: list[str]) -> tuple[Vector, Vector, V
     bad = np.flatnonzero(np.isinf(low) | np.isinf(high))
     if len(bad):
         rows = np.flatnonzero(np.isinf(dense(matrix[:, [bad[0]]])[:, 0].astype(np.float64)))
-        held = "an infinite value" if len(rows) == 1 else f"{len(rows)} infinite values, the first"
-        raise DataError(
-            f"column {names[bad[0]]!r} holds {held} in row {rows[0]} (counting from 0); replace "
-            f"{'it' if len(rows) == 1 else 'them'} with NaN (missing) or a finite number."
-        )
+        raise infinite_value(names[bad[0]], int(rows[0]), len(rows))
     return low, high, missing
 
 

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import polars as pl
 
 from isthmus.data._csv import clean
-from isthmus.data._frames import first_line
+from isthmus.data._endings import first_line
 from isthmus.data._spelling import typed
 from isthmus.errors import DataError
 

@@ -14,6 +14,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from isthmus.data._extremes import extremes
 from isthmus.errors import SettingError
 
 Vector = np.ndarray[Any, np.dtype[np.float64]]  # one number per column, (d,)
@@ -71,31 +72,6 @@ def is_sparse(matrix: Any) -> bool:
 def dense(matrix: Matrix) -> Any:
     """The same numbers as a NumPy array."""
     return matrix.toarray() if is_sparse(matrix) else matrix
-
-
-def extremes(matrix: Matrix) -> tuple[Vector, Vector, Vector]:
-    """Smallest and largest value of each column and how many are missing; (d,) each, NaN where none is present."""
-    if is_sparse(matrix):
-        return _sparse_extremes(matrix)
-    low, high = np.min(matrix, axis=0), np.max(matrix, axis=0)
-    low, high = low.astype(np.float64), high.astype(np.float64)
-    missing = np.zeros(len(low))
-    for column in np.flatnonzero(np.isnan(low)):
-        values = matrix[:, column]
-        missing[column] = np.count_nonzero(np.isnan(values))
-        low[column], high[column] = np.fmin.reduce(values), np.fmax.reduce(values)
-    return low, high, missing
-
-
-def _sparse_extremes(matrix: Matrix) -> tuple[Vector, Vector, Vector]:
-    n, d = matrix.shape
-    low, high = np.full(d, np.nan), np.full(d, np.nan)
-    stored = np.bincount(matrix.indices, minlength=d)
-    low[stored < n] = high[stored < n] = 0.0
-    np.fmin.at(low, matrix.indices, matrix.data.astype(np.float64))
-    np.fmax.at(high, matrix.indices, matrix.data.astype(np.float64))
-    missing = np.bincount(matrix.indices[np.isnan(matrix.data)], minlength=d).astype(np.float64)
-    return low, high, missing
 
 
 def statistics(matrix: Matrix) -> Statistics:
@@ -207,14 +183,26 @@ class Scaler:
         self.identity = bool((self.center == 0).all() and (self.scale == 1).all() and not len(self.compressed))
         self._cast: dict[torch.dtype, tuple[Tensor, Tensor]] = {torch.float64: (self.center, self.scale)}
 
+    def forward(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """x scaled, (n, d), in a tensor of its own and of this type."""
+        if self.identity or x.dtype != dtype:
+            return self.forward_(x.to(dtype, copy=True, memory_format=torch.contiguous_format))
+        fresh = torch.sub(x, self._as(dtype)[0], out=torch.empty(x.shape, dtype=dtype))
+        return self._late_(fresh.div_(self._as(dtype)[1]))
+
     def forward_(self, x: Tensor) -> Tensor:
         """Scale x, (n, d), in place."""
         if self.identity:
             return x
-        if x.dtype not in self._cast:
-            self._cast[x.dtype] = (self.center.to(x.dtype), self.scale.to(x.dtype))
-        center, scale = self._cast[x.dtype]
-        x.sub_(center).div_(scale)
+        center, scale = self._as(x.dtype)
+        return self._late_(x.sub_(center).div_(scale))
+
+    def _as(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        if dtype not in self._cast:
+            self._cast[dtype] = (self.center.to(dtype), self.scale.to(dtype))
+        return self._cast[dtype]
+
+    def _late_(self, x: Tensor) -> Tensor:
         if len(self.compressed):
             late = x.index_select(1, self.compressed).asinh_().sub_(self.late_center.to(x)).div_(self.late_scale.to(x))
             x.index_copy_(1, self.compressed, late)

@@ -124,7 +124,7 @@ def _numbers(
     # wide values are scaled in float64: a time in seconds keeps its fraction
     working = torch.float64 if dtype == torch.float64 or _wide(taken.dtype) else torch.float32
     fresh = not isinstance(chosen, slice) or samples.tensor is None or layout.taken is not None
-    x = scaler.forward_(taken.to(working, copy=not fresh, memory_format=torch.contiguous_format))
+    x = scaler.forward(taken, working) if not fresh else scaler.forward_(taken.to(working))
     if samples.wild:
         x.clamp_(-LIMITS.get(dtype, 1e4), LIMITS.get(dtype, 1e4))
     gone = None

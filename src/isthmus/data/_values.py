@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import math
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from isthmus.data._columns import EPOCH
 from isthmus.data._numbers import Scaler
 from isthmus.data._samples import Layout
 from isthmus.data.base import ColumnFacts
+from isthmus.light.wording import written_number
 
 
 def restored_values(x: Tensor, layout: Layout, scaler: Scaler) -> list[Any]:
@@ -45,20 +45,7 @@ def written(column: int, x_row: Tensor, layout: Layout, scaler: Scaler) -> str:
         return "yes" if value > 0.5 else "no"
     if facts.kind == "date":
         return _written_time(facts, value)
-    return _written_number(value, facts.standard_deviation)
-
-
-def _written_number(value: float, spread: float) -> str:
-    """As many decimals as tell a hundredth of the column's spread.
-
-    >>> _written_number(34.0941, 49.7), _written_number(0.0773412, 0.014), _written_number(2.0, 1.1)
-    ('34.1', '0.0773', '2')
-    """
-    if not 0 < spread < math.inf:
-        return f"{value:.6g}"
-    decimals = max(0, 2 - math.floor(math.log10(spread)))
-    shown = f"{value:.{min(decimals, 12)}f}"
-    return shown.rstrip("0").rstrip(".") if "." in shown else shown
+    return written_number(value, facts.standard_deviation)
 
 
 def _written_time(facts: ColumnFacts, seconds: float) -> str:

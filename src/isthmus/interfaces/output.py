@@ -76,10 +76,10 @@ def check_output(path: str | None, *inputs: str) -> None:
 
 def check_table_output(path: str | None, *inputs: str) -> None:
     """The same for a table, whose ending says in what form it is written."""
-    from isthmus.data import Tables
+    from isthmus.data._endings import names_a_table
 
     check_output(path, *inputs)
-    if path is not None and not Tables.accepts(path):
+    if path is not None and not names_a_table(path):
         raise SettingError(
             f"-o is {path!r}; a table's name ends in .csv, .tsv, .parquet or .ndjson, or .gz after that."
         )
@@ -90,12 +90,12 @@ def check_table_output(path: str | None, *inputs: str) -> None:
 
 def write_rows(frame: Any, path: str | None, as_json: bool) -> None:
     """A table to a file, or to standard output as CSV or as JSON Lines."""
-    from isthmus.data import Tables
-
-    if path is not None and path != STREAM:
-        Tables.write(frame, path)
-        return
     frame = as_frame(frame)
+    if path is not None and path != STREAM:
+        from isthmus.data._writing import write_frame
+
+        write_frame(frame, path)
+        return
     for start in range(0, max(1, frame.height), ROWS):
         part = frame[start : start + ROWS]
         write(part.write_ndjson() if as_json else part.write_csv(include_header=start == 0))
@@ -103,11 +103,12 @@ def write_rows(frame: Any, path: str | None, as_json: bool) -> None:
 
 def as_frame(table: Any, names: list[str] | None = None) -> pl.DataFrame:
     """Any table as a polars frame; `names` for one whose columns have none."""
-    import narwhals as nw
     import polars as pl
 
     if isinstance(table, pl.DataFrame):
         return table
+    import narwhals as nw
+
     if hasattr(table, "toarray"):
         table = table.toarray()
     if hasattr(table, "shape") and not hasattr(table, "columns"):

@@ -13,7 +13,7 @@ import click
 
 from isthmus.errors import SettingError
 from isthmus.interfaces import heat_maps as drawn
-from isthmus.interfaces import output
+from isthmus.interfaces import output, quick
 from isthmus.interfaces.exits import CHECK
 from isthmus.interfaces.folders import check_folder, filling
 from isthmus.interfaces.held import TABLES, Held, check_kind, check_verb, held
@@ -147,7 +147,7 @@ def task(verb: str, source: Source) -> Command:
         if samples:
             _write_samples_of(estimator, answer, asked)
         else:
-            _write_answer(estimator, answer, asked)
+            _write_answer(answer, asked)
         if heat_maps is not None:
             drawn.write(estimator, X, answer, heat_maps)
         if fail_if_odd and answer.table["odd"].any():
@@ -157,7 +157,7 @@ def task(verb: str, source: Source) -> Command:
     return _with_model(verb, click.pass_context(act), summary(source), "new.csv", options, samples)
 
 
-def _write_answer(estimator: Any, answer: Any, asked: Asked) -> None:
+def _write_answer(answer: Any, asked: Asked) -> None:
     """For a reader the lines worth reading; the whole table into a file or as JSON Lines."""
     if asked.path is not None or asked.as_json:
         output.write_rows(answer.table, asked.path, asked.as_json)
@@ -167,7 +167,7 @@ def _write_answer(estimator: Any, answer: Any, asked: Asked) -> None:
         output.show(answer.highlights, answer.headline, sys.stdout)
         rest = answer.table.height - answer.highlights.height
         if rest > 0:
-            units = several(estimator.autoencoder_.data_.unit)
+            units = several(answer.unit)
             log.info("%s count from 0; --json or -o FILE gives all %d", units, answer.table.height)
 
 
@@ -272,6 +272,8 @@ def _opened(asked: Asked) -> tuple[Any, Any]:
     if asked.data is not None:
         check_kind(found, asked.model, asked.data)
     _check_output(found, asked)
+    if asked.verb and (without_torch := quick.opened(asked.model, asked.data)) is not None:
+        return without_torch
     from isthmus import load
     from isthmus.interfaces.building import learned, let_draw
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator, clone
@@ -14,21 +13,7 @@ from isthmus.autoencoder import Autoencoder
 from isthmus.data.base import Data
 from isthmus.estimator import Estimator
 from isthmus.saving import Packed, put, settings_from_json, settings_to_json, take
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a task says about data, for the ways in: a table with one row per sample, and the lines worth reading.
-
-    `table` holds plain columns (a polars data frame), `headline` is one sentence, `highlights` are the few rows that a
-    person should look at, as a polars data frame of words and numbers. `samples` are data of the type that came in, for
-    tasks that answer with samples.
-    """
-
-    table: Any
-    headline: str
-    highlights: Any
-    samples: Any = None
+from isthmus.tasks._answer import Answer as Answer
 
 
 class Task(Estimator):

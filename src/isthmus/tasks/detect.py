@@ -1,10 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import torch
 from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
@@ -15,10 +15,14 @@ from isthmus.autoencoder import Autoencoder
 from isthmus.data import Images
 from isthmus.data._image_samples import ImageSamples
 from isthmus.errors import DataError, SettingError
+from isthmus.light.model import scorer as light_scorer
+from isthmus.light.wording import reason
 from isthmus.likelihoods import Mixed, Normal
 from isthmus.module import AutoencoderModule
 from isthmus.part import resolve
+from isthmus.reading import light_model, through_torch
 from isthmus.saving import Packed
+from isthmus.tasks._answer import check_counts, odd_rows
 from isthmus.tasks._heat import Read, channel_costs, cost_sides, maps, means_over_values, pixel_costs
 from isthmus.tasks._places import place_in_words
 from isthmus.tasks.base import Answer, Task
@@ -26,7 +30,6 @@ from isthmus.thresholds.base import Threshold
 from isthmus.thresholds.quantile import Quantile
 from isthmus.training import Batch
 from isthmus.training.applying import Array, apply
-from isthmus.words import several
 
 
 class AnomalyDetector(OutlierMixin, Task):
@@ -127,6 +130,30 @@ class AnomalyDetector(OutlierMixin, Task):
         means = self._means_over_values(X, pixel_costs)
         return -(self.autoencoder_.read(X, self._score) if means is None else means[:, 0])
 
+    def scorer(self) -> Callable[[Any], Any]:
+        """A callable that gives what `score_samples` gives, for one row at a time or a few: fast, without validation.
+
+        It takes floats in the data's own units, shape (n_features,) or (n_samples, n_features), and gives a number or
+        an array (n_samples,), computed in float64. Gaps are NaN. It is a snapshot: later training does not change it.
+        Of a plain dense model of number columns it runs in NumPy, else through torch. Where samples are no rows of a
+        table it is `score_samples` itself.
+
+        >>> import numpy as np
+        >>> from isthmus import AnomalyDetector
+        >>> X = np.random.default_rng(0).normal(size=(60, 3))
+        >>> detector = AnomalyDetector(random_state=0).fit(X)
+        >>> score = detector.scorer()
+        >>> bool(np.isclose(score(X[0]), detector.score_samples(X[:1])[0]))
+        True
+        """
+        check_is_fitted(self)
+        if len(self.autoencoder_.data_.spec.shape) != 1:
+            return self.score_samples
+        light = light_model(self.autoencoder_._pack(), type(self).__name__)
+        if light is not None:
+            return light_scorer(light, with_rate=False)
+        return through_torch(self.autoencoder_, lambda module, batch: -self._score(module, batch), "score_samples")
+
     def _score(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         """The distortion of each sample, (B,); for each present value where sizes may differ."""
         distortion = module.reconstruct(batch.x, batch.weight).distortion
@@ -200,23 +227,15 @@ class AnomalyDetector(OutlierMixin, Task):
         n_reasons : how many reasons to name for each row, at least 1.
         n_rows : how many rows to show at most, at least 1.
         """
-        for name, value in (("n_reasons", n_reasons), ("n_rows", n_rows)):
-            if value < 1:
-                raise SettingError(f"{name} is {value}; it must be a whole number of at least 1.")
+        check_counts(n_reasons, n_rows)
         check_is_fitted(self)
         X = self._looked_at(X)
+        data = self.autoencoder_.data_
+        files = X.names if isinstance(data, Images) else ()
         scores = -self.score_samples(X)
-        odd = scores > self.threshold_
-        table = pl.DataFrame({"row": np.arange(len(scores)), "score": scores, "odd": odd})
-        oddest = np.argsort(-scores, kind="stable")[: min(n_rows, max(5, int(odd.sum())))]
-        reasons = self.reasons(X, oddest, n_reasons)
-        pictures = isinstance(self.autoencoder_.data_, Images)
-        if pictures and X.names:
-            table.insert_column(1, pl.Series("file", X.names, dtype=pl.String))
-        highlights = table[oddest.tolist()].with_columns(pl.Series("why", reasons, dtype=pl.String))
-        unit = several(self.autoencoder_.data_.unit)
-        headline = f"{int(odd.sum())} of {len(scores)} {unit} are odd (score above {self.threshold_:.4g})."
-        return Answer(table, headline, highlights)
+        return odd_rows(
+            scores, self.threshold_, n_rows, lambda rows: self.reasons(X, rows, n_reasons), data.unit, files
+        )
 
     def reasons(self, X: Any, rows: npt.NDArray[np.int64], n_reasons: int = 3) -> list[str]:
         """In words, what makes these rows odd: what stands in a cell and what was expected, or where in a picture."""
@@ -226,7 +245,7 @@ class AnomalyDetector(OutlierMixin, Task):
             return self._places(data, data.open(X).select(np.asarray(rows).tolist()), n_reasons)
         samples, module = data.open(X), self.autoencoder_.as_type(torch.float64)
 
-        def batches(index: npt.NDArray[np.int64]) -> Batch:
+        def batches(index: slice) -> Batch:
             return data.batch(samples, np.asarray(rows)[index], torch.float64)
 
         shares = apply(module, batches, len(rows), lambda batch: self._shares(module, batch), data.spec.size)
@@ -239,7 +258,7 @@ class AnomalyDetector(OutlierMixin, Task):
                 data.spec.size,
             )
         )
-        given = batches(np.arange(len(rows))).x
+        given = batches(slice(None)).x
         return [self._reason(shares[i], given[i], expected[i], n_reasons) for i in range(len(rows))]
 
     def _places(self, data: Images, samples: ImageSamples, n_reasons: int) -> list[str]:
@@ -254,12 +273,7 @@ class AnomalyDetector(OutlierMixin, Task):
 
     def _reason(self, shares: Array, given: Tensor, expected: Tensor, n_reasons: int) -> str:
         describe, names = self.autoencoder_.data_.describe, self.reason_columns_
-        largest = [
-            int(i) for i in np.argsort(-shares, kind="stable")[:n_reasons] if shares[i] > 0.05 * shares.max() > 0
-        ]
-        return "; ".join(
-            f"{names[i]} = {describe(i, given)} (expected {describe(i, expected)}, +{shares[i]:.1f})" for i in largest
-        )
+        return reason(shares, names, lambda place: (describe(place, given), describe(place, expected)), n_reasons)
 
     def _shares(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         """The drop in distortion when one cell at a time takes its expected value, (B, n_columns)."""

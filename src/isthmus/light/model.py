@@ -1,0 +1,161 @@
+"""A plain dense autoencoder in NumPy: scores, codes and reasons, all in float64.
+
+It is made of what `Autoencoder._pack` gives, in memory or out of a file, and equals the torch path but for rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.light.activations import Floats
+from isthmus.light.columns import Columns
+from isthmus.light.laws import Laws
+from isthmus.light.network import Network, run
+from isthmus.light.wording import reason, wrong_width
+
+CHUNK = 1024
+#: Numbers that are worked on together when reasons are looked for, at most.
+CHUNK_NUMBERS = 2**18
+#: A row whose largest scaled value is smaller holds neither gaps, infinite nor wild values.
+ORDINARY = 1e15
+
+#: What the parts here raise for what is no plain dense model; a file may hold anything.
+UNFIT = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, RecursionError)
+
+Gone = npt.NDArray[np.bool_] | None
+
+
+class LightModel:
+    """One plain dense model; a snapshot that later training does not change.
+
+    Parameters
+    ----------
+    fitted : the JSON of a fitted autoencoder.
+    arrays : its tensors.
+    owner : who speaks in an error about a wrong width.
+
+    Raises
+    ------
+    One of `UNFIT` where they are not those of a plain dense model.
+    """
+
+    def __init__(self, fitted: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]], owner: str):
+        outline = fitted["outline"]
+        if outline is None or fitted["data"]["part"] != ["data", "tables"]:
+            raise ValueError("it is not a plain dense model of a table")
+        self.columns = Columns(fitted["schema"], _under(arrays, "data"))
+        self.network = Network(outline, _under(arrays, "module"))
+        self.laws = Laws(outline["laws"], self.columns.kinds)
+        self.beta = outline["bottleneck"].get("beta", 0.0)
+        self.owner = owner
+        if self.network.n_inputs != len(self.columns.names) or self.network.n_outputs != self.laws.n_raw:
+            raise ValueError("the network is not one for these columns")
+
+    def ordinary(self, row: Floats) -> Floats | None:
+        """One row scaled; None where it holds anything that needs care."""
+        if len(row) != self.columns.n_features:
+            raise wrong_width(len(row), self.owner, self.columns.n_features)
+        x = self.columns.scaled(row)
+        return x if np.maximum.reduce(np.abs(x)) < ORDINARY else None
+
+    def read(self, values: Floats, read: Callable[[Floats, Gone], Any]) -> Floats:
+        """What `read` gives for rows (n, n_features) in the data's own units, whatever they hold. Raises DataError."""
+        self.columns.check(values, self.owner)
+        with np.errstate(over="ignore", invalid="ignore"):  # far outside of training costs may be infinite
+            starts = range(0, max(1, len(values)), CHUNK)
+            return np.concatenate([read(*self.columns.careful(values[start : start + CHUNK])) for start in starts])
+
+    # ---- what is asked of rows
+
+    def distortion(self, x: Floats, gone: Gone = None) -> Any:
+        """What prepared rows (n, d), or one (d,), cost in nats."""
+        if gone is not None:
+            cells = self.laws.cells(self.network.raw(x, gone), x)
+            return np.where(gone, 0.0, cells).sum(axis=-1)
+        raw = run(self.network.whole, x)
+        return self.laws.row(raw, x) if x.ndim == 1 else self.laws.rows(raw, x)
+
+    def rate(self, x: Floats, gone: Gone = None) -> Any:
+        """What their codes cost in nats: the divergence from a standard normal law."""
+        features, k = self.network.features(x, gone), self.network.n_components
+        mean, log_variance = features[..., :k], np.clip(features[..., k:], -20.0, 20.0)
+        return self.beta * 0.5 * (mean**2 + np.exp(log_variance) - 1 - log_variance).sum(axis=-1)
+
+    def code(self, x: Floats, gone: Gone = None) -> Floats:
+        """Their codes."""
+        return self.network.code(x, gone)
+
+    # ---- reasons
+
+    def shares(self, x: Floats, gone: Gone) -> Floats:
+        """Of one prepared row: the drop in its cost when one cell at a time takes its expected value."""
+        expected, whole = self.expected(x, gone), self.distortion(x, gone)
+        drops = np.empty(len(x))
+        step = max(1, CHUNK_NUMBERS // len(x))
+        for start in range(0, len(x), step):
+            columns = np.arange(start, min(start + step, len(x)))
+            rows = np.repeat(x[None], len(columns), axis=0)
+            rows[np.arange(len(columns)), columns] = expected[columns]
+            absent = None
+            if gone is not None:
+                absent = np.repeat(gone[None], len(columns), axis=0)
+                rows[absent] = 0.0
+            drops[columns] = whole - self.distortion(rows, absent)
+        return drops if gone is None else np.where(gone, 0.0, drops)
+
+    def expected(self, x: Floats, gone: Gone) -> Floats:
+        """What the model expects in the cells of a prepared row, scaled."""
+        return self.laws.point(self.network.raw(x, gone))
+
+    def reason(self, values: Floats, n_reasons: int) -> str:
+        """In words, what makes one row odd."""
+        rows, absent = self.columns.careful(values[None])
+        x, gone = rows[0], None if absent is None else absent[0]
+        given, expected = self.columns.restored(x), self.columns.restored(self.expected(x, gone))
+
+        def tell(place: int) -> tuple[str, str]:
+            return self.columns.written(place, float(given[place])), self.columns.written(place, float(expected[place]))
+
+        return reason(self.shares(x, gone), self.columns.names, tell, n_reasons)
+
+
+class LightCallable:
+    """Takes a row (n_features,) or rows (n, n_features) in the data's own units; looks at nothing but their width.
+
+    Parameters
+    ----------
+    model : the model.
+    read : what to give for prepared rows.
+    """
+
+    def __init__(self, model: LightModel, read: Callable[[Floats, Gone], Any]):
+        self.model, self.read = model, read
+
+    def __call__(self, values: Any) -> Any:
+        values = np.asarray(values, dtype=np.float64)
+        if values.ndim != 1:
+            return self.model.read(values, self.read)
+        x = self.model.ordinary(values)
+        return self.model.read(values[None], self.read)[0] if x is None else self.read(x, None)
+
+
+def scorer(model: LightModel, with_rate: bool) -> LightCallable:
+    """Minus the distortion, and the rate where it counts. Raises ValueError where the rate is not known here."""
+    if not with_rate or model.beta == 0.0:
+        return LightCallable(model, lambda x, gone: -model.distortion(x, gone))
+    if model.beta is None:
+        raise ValueError("the prior is none that is known here")
+    return LightCallable(model, lambda x, gone: -(model.distortion(x, gone) + model.rate(x, gone)))
+
+
+def encoder(model: LightModel) -> LightCallable:
+    """Codes."""
+    return LightCallable(model, model.code)
+
+
+def _under(arrays: Mapping[str, np.ndarray[Any, Any]], prefix: str) -> dict[str, np.ndarray[Any, Any]]:
+    return {name[len(prefix) + 1 :]: value for name, value in arrays.items() if name.startswith(f"{prefix}.")}
