@@ -25,7 +25,7 @@ from isthmus.part import from_json, to_json
 from isthmus.reading import Reading, read_codes
 from isthmus.saving import Packed, check_shapes, put, take
 from isthmus.storage import tensor_text, text_tensor
-from isthmus.training import Batch, History, Training, train
+from isthmus.training import Batch, History, Training
 from isthmus.training.applying import Array, apply
 from isthmus.training.devices import own_randomness, reseed, resolve_device
 from isthmus.training.plain import outline
@@ -113,8 +113,8 @@ class Autoencoder(Reading, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Es
 
     def fit_rows(self, X: Any, rows: Sequence[int] | np.ndarray | None = None, target: Any = None) -> Self:
         """Train on some rows of X (None: all), against `target` where clean counterparts are given."""
-        self._train(*self._batches(X, rows, target))
-        return self
+        run = self._start(*self._batches(X, rows, target))
+        return self._end(run, run.train(fitting.watchers(self.verbose)))
 
     def build(self, X: Any) -> AutoencoderModule:
         """The untrained module that `fit` would train on X, for a look at its layers and sizes; learns only `data_`."""
@@ -141,7 +141,8 @@ class Autoencoder(Reading, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Es
 
         return batches, len(chosen)
 
-    def _train(self, batches: Callable[[np.ndarray], Batch], n_rows: int) -> None:
+    def _start(self, batches: Callable[[np.ndarray], Batch], n_rows: int) -> fitting.Run:
+        """All that training needs."""
         settings = fitting.training_settings(self.training)
         some = batches(fitting.some_rows(n_rows, self.data_.spec))
         self.n_components_ = self._code_size(some)
@@ -150,13 +151,16 @@ class Autoencoder(Reading, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Es
         with own_randomness(device):
             reseed(device, seed)
             module = self._build(self.n_components_).to(device, fitting.number_type(self.precision))
-        before = self._say(doctor.before_training(self.data_, some, module, n_rows))
-        watchers = fitting.watchers(self.verbose)
+        self.doctor_ = self._say(doctor.before_training(self.data_, some, module, n_rows))
         how = {"bf16": self.precision == "bf16", "steady": isinstance(self.random_state, (int, np.integer))}
-        self.history_ = train(module, batches, n_rows, settings, seed=seed, watchers=watchers, **how)
-        self.module_ = module
-        self.doctor_ = before + self._say(doctor.after_training(module, some, self.history_))
-        self.code_density_ = fitting.code_density(module, some)
+        return fitting.Run(module, batches, n_rows, settings, seed, some, **how)
+
+    def _end(self, run: fitting.Run, history: History) -> Self:
+        """Take over what training made."""
+        self.module_, self.history_ = run.module, history
+        self.doctor_ = self.doctor_ + self._say(doctor.after_training(run.module, run.some, history))
+        self.code_density_ = fitting.code_density(run.module, run.some)
+        return self
 
     def _say(self, findings: list[doctor.Finding]) -> list[doctor.Finding]:
         for finding in findings:

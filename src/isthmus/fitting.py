@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from math import prod
@@ -22,7 +22,7 @@ from isthmus.metrics import variance_curve
 from isthmus.module import AutoencoderModule
 from isthmus.part import Part, find, known, public, resolve
 from isthmus.spec import SampleSpec
-from isthmus.training import Batch, Training
+from isthmus.training import Batch, History, Training, train
 from isthmus.training.progress import ProgressBar
 from isthmus.training.watch import Watcher
 
@@ -93,6 +93,25 @@ def random_numbers(random_state: object) -> np.random.RandomState:
         raise SettingError(
             f"random_state is {random_state!r}; it must be None or a whole number from 0 to {2**32 - 1}."
         ) from error
+
+
+@dataclass(frozen=True)
+class Run:
+    """A module and all that training it needs."""
+
+    module: AutoencoderModule
+    batches: Callable[[npt.NDArray[np.int64]], Batch]
+    n_rows: int
+    training: Training
+    seed: int
+    some: Batch  # of the training rows, for whoever looks at the data
+    bf16: bool
+    steady: bool
+
+    def train(self, watchers: Sequence[Watcher]) -> History:
+        """Train it by itself."""
+        given = (self.module, self.batches, self.n_rows, self.training)
+        return train(*given, seed=self.seed, watchers=watchers, bf16=self.bf16, steady=self.steady)
 
 
 def some_rows(n_rows: int, spec: SampleSpec) -> npt.NDArray[np.int64]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 from sklearn.base import BaseEstimator, clone
 from torch import Tensor
@@ -14,6 +15,15 @@ from isthmus.data.base import Data
 from isthmus.estimator import Estimator
 from isthmus.saving import Packed, put, settings_from_json, settings_to_json, take
 from isthmus.tasks._answer import Answer as Answer
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An autoencoder to train, on which rows (None: all), and which rows are kept out of it for a threshold."""
+
+    autoencoder: Autoencoder
+    rows: Any = None
+    kept_out: Any = None
 
 
 class Task(Estimator):
@@ -39,6 +49,14 @@ class Task(Estimator):
     def prepared(self, X: Any, y: Any = None) -> Autoencoder:
         """The unfitted autoencoder as `fit` would train it on these data, for a look at it beforehand."""
         return self._fresh()
+
+    def _plan(self, X: Any) -> Plan | None:
+        """What `fit` trains, on which rows; None for a task that cannot tell it apart from what comes after."""
+        return None
+
+    def _conclude(self, X: Any, plan: Plan) -> Self:
+        """What `fit` does once the plan's autoencoder is trained."""
+        raise NotImplementedError
 
     def _fresh(self) -> Autoencoder:
         """An unfitted copy of the autoencoder to train."""

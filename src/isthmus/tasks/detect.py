@@ -25,7 +25,7 @@ from isthmus.saving import Packed
 from isthmus.tasks._answer import check_counts, odd_rows
 from isthmus.tasks._heat import Read, channel_costs, cost_sides, maps, means_over_values, pixel_costs
 from isthmus.tasks._places import place_in_words
-from isthmus.tasks.base import Answer, Task
+from isthmus.tasks.base import Answer, Plan, Task
 from isthmus.thresholds.base import Threshold
 from isthmus.thresholds.quantile import Quantile
 from isthmus.training import Batch
@@ -90,15 +90,21 @@ class AnomalyDetector(OutlierMixin, Task):
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on X and set the cut. y is ignored."""
-        rule = self._rule()
-        model = self._fresh()
+        plan = self._plan(X)
+        plan.autoencoder.fit_rows(X, plan.rows)
+        return self._conclude(X, plan)
+
+    def _plan(self, X: Any) -> Plan:
+        rule, model = self._rule(), self._fresh()
         if self.random_state is not None:
             model.set_params(random_state=self.random_state)
-        training, calibration = self._parts(X, rule, model)
-        self.autoencoder_ = model.fit_rows(X, training)
+        return Plan(model, *self._parts(X, rule, model))
+
+    def _conclude(self, X: Any, plan: Plan) -> Self:
+        self.autoencoder_ = plan.autoencoder
         self.autoencoder_.data_.owner = type(self).__name__
-        self.decision_scores_ = -self.score_samples(X)
-        self.threshold_ = rule.cut(self.decision_scores_ if calibration is None else self.decision_scores_[calibration])
+        scores = self.decision_scores_ = -self.score_samples(X)
+        self.threshold_ = self._rule().cut(scores if plan.kept_out is None else scores[plan.kept_out])
         self.offset_ = -self.threshold_
         return self
 

@@ -4,6 +4,7 @@ from .history import Epoch as Epoch
 from .history import History as History
 from .layerwise import Layerwise as Layerwise
 from .loop import train as train
+from .many import train_many as train_many
 from .optimizers import SGD as SGD
 from .optimizers import Adam as Adam
 from .optimizers import AdamW as AdamW

@@ -1,0 +1,1 @@
+from .many import fit_many as fit_many
