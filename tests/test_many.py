@@ -24,6 +24,7 @@ from isthmus.thresholds import Conformal
 from isthmus.training import SGD, Adam, AdamW, Batch, History, Plateau, many_step, train, train_many
 from isthmus.training.many import MOST, companies
 from isthmus.training.many_step import ManyAdam, ManyStep, Rule, linears
+from isthmus.training.rows import Blocks, InBlocks
 from isthmus.variants import Denoising, L1Sparse, Variational
 
 SHORT = Training(max_epochs=3, batch_size=16)
@@ -330,7 +331,7 @@ def test_what_cannot_go_together_is_trained_as_alone() -> None:
     ]
     modules, trainings = [module for module, _ in odd], [training for _, training in odd]
     assert companies(modules, trainings, 90) == [[place] for place in range(len(odd))]
-    assert companies([module_of(0), module_of(1)], [deep, deep], 90, bf16=True) == [[0], [1]]
+    assert companies([module_of(0), module_of(1)], [deep, deep], 90, apart=True) == [[0], [1]]
     source = lambda rows: Batch(samples()[torch.as_tensor(rows)].to(odd[0][0].network.encoder.layers[0].linear.weight))  # noqa: E731
     twins = copy.deepcopy(modules[:-1])
     histories = train_many(modules[:-1], source, 90, trainings[:-1], seeds=range(len(twins)))
@@ -467,3 +468,13 @@ def test_fit_many_refuses_what_it_cannot_fit() -> None:
     with pytest.raises(SettingError, match=r"estimators\[1\] is 'vae'"):
         fit_many([one, "vae"], table())  # type: ignore[type-var]
     assert fit_many([], table()) == []
+
+
+def test_rows_on_disk_are_trained_one_model_after_another() -> None:
+    x = torch.randn(64, 4)
+    modules = [AutoencoderModule(SampleSpec((4,)), 2, Dense((6,))) for _ in range(2)]
+    twins = copy.deepcopy(modules)
+    batches = InBlocks(lambda rows: Batch(x[torch.as_tensor(rows)]), Blocks(size=8, window=2))
+    together = train_many(modules, batches, 64, Training(max_epochs=2), seeds=[0, 1])
+    alone = [train(twin, batches, 64, Training(max_epochs=2), seed=seed) for seed, twin in enumerate(twins)]
+    assert [history["loss"] for history in together] == [history["loss"] for history in alone]

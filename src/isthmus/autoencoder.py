@@ -29,6 +29,7 @@ from isthmus.training import Batch, History, Training
 from isthmus.training.applying import Array, apply
 from isthmus.training.devices import own_randomness, reseed, resolve_device
 from isthmus.training.plain import outline
+from isthmus.training.rows import InBlocks
 
 
 class Autoencoder(Reading, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
@@ -139,7 +140,8 @@ class Autoencoder(Reading, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Es
                 return batch
             return Batch(batch.x, batch.weight, data.batch(counterparts, chosen[index], dtype).x)
 
-        return batches, len(chosen)
+        blocks = getattr(samples, "blocks", None)
+        return batches if blocks is None else InBlocks(batches, blocks), len(chosen)
 
     def _start(self, batches: Callable[[np.ndarray], Batch], n_rows: int) -> fitting.Run:
         """All that training needs."""

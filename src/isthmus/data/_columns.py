@@ -169,25 +169,26 @@ def judge(name: str, cells: Cells, native: str, categories: tuple[str, ...], max
     missing = int(np.count_nonzero(cells.missing()))
     facts = ColumnFacts(name, "left out", cells.dtype, native, n_missing=missing, categories=categories)
     if cells.nature == "nested":
-        return _with(facts, left_out="its values are lists or records; give each of their parts a column")
+        return with_changes(facts, left_out="its values are lists or records; give each of their parts a column")
     if missing == len(cells.values):
-        return _with(facts, left_out="every value is missing")
+        return with_changes(facts, left_out="every value is missing")
     if cells.nature == "text":
-        return _judge_text(facts, Counter(value for value in cells.values if value is not None), max_categories)
+        counts = Counter(value for value in cells.values if value is not None)
+        return judge_text(facts, counts, max_categories, counts.total(), len(counts))
     if cells.nature == "boolean" or (cells.nature == "number" and _only_yes_no(cells)):
-        return _with(facts, kind="boolean")
-    return _with(facts, kind="numeric" if cells.nature == "number" else "date", identifier=_counts_rows(cells))
+        return with_changes(facts, kind="boolean")
+    return with_changes(facts, kind="numeric" if cells.nature == "number" else "date", identifier=_counts_rows(cells))
 
 
-def _judge_text(facts: ColumnFacts, counts: Counter[str], max_categories: int) -> ColumnFacts:
-    n, distinct = counts.total(), len(counts)
+def judge_text(facts: ColumnFacts, counts: Counter[str], max_categories: int, n: int, distinct: int) -> ColumnFacts:
+    """What a column of n words is, `distinct` of them different; the frequent ones are among the counts."""
     different = distinct > 0.9 * n or (distinct > max_categories and n / distinct < 2)
-    facts = _with(facts, n_distinct=distinct, constant=distinct == 1)
+    facts = with_changes(facts, n_distinct=distinct, constant=distinct == 1)
     if n > FEW_ROWS and different:
         why = f"almost every value is different ({distinct} in {n} rows), as in a name or a key"
-        return _with(facts, identifier=True, left_out=why)
+        return with_changes(facts, identifier=True, left_out=why)
     frequent = sorted(counts, key=lambda level: (-counts[level], level))[:max_categories]
-    return _with(facts, kind="categorical", levels=tuple(frequent))
+    return with_changes(facts, kind="categorical", levels=tuple(frequent))
 
 
 def _only_yes_no(cells: Cells) -> bool:
@@ -209,7 +210,7 @@ def _counts_rows(cells: Cells) -> bool:
     return bool(values.max() - values.min() == n - 1 and len(np.unique(values)) == n)
 
 
-def _with(facts: ColumnFacts, **changes: Any) -> ColumnFacts:
+def with_changes(facts: ColumnFacts, **changes: Any) -> ColumnFacts:
     return replace(facts, **changes)
 
 

@@ -39,10 +39,16 @@ def parse(data: bytes, name: str, keep_text: frozenset[str] = frozenset()) -> pl
     """The table in these bytes; `keep_text` names columns that stay text even where they spell numbers."""
     data = clean(data, name)
     separator = sniff(data)
+    frame = texts(data, name, separator)
+    return typed(frame, name, keep_text, comma=separator != ",")
+
+
+def texts(data: bytes, name: str, separator: str) -> pl.DataFrame:
+    """All cells as text, under the header's names; `data` must be clean."""
     names = _header(data, separator, name)
     data = _check_rows(data, separator, len(names), name)
     try:
-        frame = pl.read_csv(
+        return pl.read_csv(
             io.BytesIO(data),
             has_header=False,
             separator=separator,
@@ -52,7 +58,12 @@ def parse(data: bytes, name: str, keep_text: frozenset[str] = frozenset()) -> pl
         )
     except (pl.exceptions.PolarsError, ValueError) as error:
         raise DataError(f"{name} cannot be read as separated values: {first_line(error)}.") from error
-    return typed(frame, name, keep_text, comma=separator != ",")
+
+
+def header_bytes(data: bytes, separator: str, name: str) -> bytes:
+    """The line of names with its newline; `data` must be clean."""
+    _header(data, separator, name)
+    return data[: next(_rows(data, ord(separator))).stop + 1]
 
 
 def clean(data: bytes, name: str) -> bytes:

@@ -17,6 +17,9 @@ def extremes(matrix: Any) -> tuple[Vector, Vector, Vector]:
     """Smallest and largest value of each column and how many are missing; (d,) each, NaN where none is present."""
     if sparse.issparse(matrix):
         return _sparse_extremes(matrix)
+    if not isinstance(matrix, np.ndarray):  # on disk
+        found: tuple[Vector, Vector, Vector] = matrix.extremes()
+        return found
     d = matrix.shape[1]
     low, high, missing = np.full(d, np.nan), np.full(d, np.nan), np.zeros(d)
     for piece in _folded(matrix):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
 import sys
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import narwhals as nw
@@ -90,14 +92,40 @@ def _guess(data: bytes) -> str:
 
 
 def _parquet(data: bytes, name: str) -> pl.DataFrame:
+    _check_ends(data[:12], data[-4:], name)
+    with parquet_errors(name):
+        frame = pl.read_parquet(io.BytesIO(data))
+    if not frame.height or not frame.width:
+        raise DataError(f"{name} has {frame.height} rows and {frame.width} columns; it needs at least one of each.")
+    return frame
+
+
+def check_parquet(path: str) -> None:
+    """Raise DataError where a file is no Parquet file by its first and last bytes; reads no more than these."""
+    name = shown(path)
+    try:
+        with open(path, "rb") as file:
+            start = file.read(12)
+            file.seek(max(0, os.path.getsize(path) - 4))
+            _check_ends(start, file.read(4), name)
+    except FileNotFoundError as error:
+        raise DataError(f"{name} does not exist; check the path.") from error
+    except OSError as error:
+        raise DataError(f"{name} cannot be opened: {error.strerror or error}.") from error
+
+
+def _check_ends(start: bytes, end: bytes, name: str) -> None:
+    if len(start) < 12 or not start.startswith(PARQUET) or end != PARQUET:
+        raise DataError(f"{name} is no Parquet file, or its end is missing; write it anew.")
+
+
+@contextlib.contextmanager
+def parquet_errors(name: str, where: str = "") -> Iterator[None]:
+    """One sentence for whatever a damaged file makes the reader say."""
     problem: BaseException
     try:
-        if len(data) < 12 or not data.startswith(PARQUET) or not data.endswith(PARQUET):
-            raise DataError(f"{name} is no Parquet file, or its end is missing; write it anew.")
-        frame = pl.read_parquet(io.BytesIO(data))
-        if not frame.height or not frame.width:
-            raise DataError(f"{name} has {frame.height} rows and {frame.width} columns; it needs at least one of each.")
-        return frame
+        yield
+        return
     except DataError:
         raise
     except Exception as error:
@@ -106,7 +134,7 @@ def _parquet(data: bytes, name: str) -> pl.DataFrame:
         if type(error).__name__ != "PanicException":
             raise
         problem = error
-    raise DataError(f"{name} is a damaged Parquet file: {first_line(problem)}.") from problem
+    raise DataError(f"{name} is a damaged Parquet file{where}: {first_line(problem)}.") from problem
 
 
 # ---- writing -------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +14,10 @@ from isthmus.data._giveback import Restored, give_back
 from isthmus.data._matrix import add_statistics, judge_matrix, refuse_infinite, stack
 from isthmus.data._numbers import SCALINGS, Matrix, Scaler, choose_scaler, dense, statistics
 from isthmus.data._samples import LIMITS, Layout, TableSamples, make_batch
+from isthmus.data._stream_find import find_source
+from isthmus.data._stream_samples import ScratchSamples, StreamedSamples, joined, to_scratch
+from isthmus.data._stream_source import Source
+from isthmus.data._stream_survey import survey
 from isthmus.data._values import restored_values, written
 from isthmus.data.base import ColumnFacts, Data, Rows
 from isthmus.errors import DataError, SettingError
@@ -37,6 +42,9 @@ class Tables(Data):
         "standard": the same without that; "robust": median 0 and the middle half as wide as a normal law's;
         "minmax": from 0 to 1; "center": mean 0; "none".
     max_categories : how many of a column's most frequent levels are kept apart, at least 1; the rest is "other".
+    streaming : whether Parquet, CSV and TSV files are read piece by piece, in bounded memory: True, False, or "auto"
+        where the table would take more than half of the memory at hand. Training then needs room on the disk for a
+        temporary copy of the columns in use. Several Parquet files are one table: a list, a pattern, or their folder.
 
     Raises
     ------
@@ -54,9 +62,10 @@ class Tables(Data):
     #: Learned: whether the columns had names of their own.
     named: bool
 
-    def __init__(self, scaling: str = "auto", max_categories: int = 100):
+    def __init__(self, scaling: str = "auto", max_categories: int = 100, streaming: bool | str = "auto"):
         self.scaling = scaling
         self.max_categories = max_categories
+        self.streaming = streaming
 
     @classmethod
     def examples(cls) -> list[Self]:
@@ -70,14 +79,17 @@ class Tables(Data):
 
     def fit(self, X: Any) -> Self:
         self._check()
-        table = open_table(self.read(X) if is_path(X) else X, self.owner)
-        if isinstance(table, Frame):
+        table = self._table(X, self.read)
+        if isinstance(table, Source):
+            schema, matrix = survey(table, self.max_categories)
+            container, named, whole_names = "polars", True, False
+        elif isinstance(table, Frame):
             schema, matrix = self._judge_frame(table)
             container, named, whole_names = table.container, table.named, table.whole_names
         else:
             schema, matrix = judge_matrix(table), table
             container, named, whole_names = container_of(X), False, False
-        from_array = not isinstance(table, Frame)
+        from_array = not isinstance(table, (Frame, Source))
         places = [place for place, facts in enumerate(schema) if from_array or _is_number(facts)]
         refuse_infinite(matrix, [schema[place].name for place in places])
         found = statistics(matrix)
@@ -94,6 +106,16 @@ class Tables(Data):
             raise SettingError(f"scaling is {self.scaling!r}; it must be one of {', '.join(SCALINGS)}.")
         if not isinstance(self.max_categories, (int, np.integer)) or self.max_categories < 1:
             raise SettingError(f"max_categories is {self.max_categories!r}; it must be a whole number of at least 1.")
+
+        if self.streaming not in (True, False, "auto"):
+            raise SettingError(f"streaming is {self.streaming!r}; it must be True, False or 'auto'.")
+
+    def _table(self, X: Any, read: Callable[[Any], Any], words: frozenset[str] = frozenset()) -> Any:
+        """X as a frame or a matrix; files too large for the memory as a source of pieces."""
+        found = find_source(X, self.streaming, words)
+        if isinstance(found, Source):
+            return found
+        return open_table(found if found is not None else read(X) if is_path(X) else X, self.owner)
 
     def _judge_frame(self, frame: Frame) -> tuple[list[ColumnFacts], Matrix]:
         schema, numbers = [], []
@@ -133,22 +155,33 @@ class Tables(Data):
 
     # ---- tensors out of tables ---------------------------------------------------------------------------------
 
-    def open(self, X: Any) -> TableSamples:
-        table = open_table(self.read_more(X) if is_path(X) else X, self.owner)
-        container = table.container if isinstance(table, Frame) else container_of(X)
-        width = len(table.names) if isinstance(table, Frame) else table.shape[1]
-        by_name = isinstance(table, Frame) and table.named and self.named
-        if not by_name and width != self.n_features_in:
+    def open(self, X: Any) -> TableSamples | StreamedSamples:
+        table = self._table(X, self.read_more, self._words())
+        in_columns = isinstance(table, (Frame, Source))
+        names = table.names if in_columns else default_names(table.shape[1])
+        by_name = in_columns and self.named and (isinstance(table, Source) or table.named)
+        if not by_name and len(names) != self.n_features_in:
             raise DataError(
-                f"X has {width} features, but {self.owner} is expecting {self.n_features_in} features as input."
+                f"X has {len(names)} features, but {self.owner} is expecting {self.n_features_in} features as input."
             )
-        if isinstance(table, Frame):
-            return self._open_frame(table, self._places(table.names) if by_name else list(range(width)), container)
-        if self._from_array:
-            return self._samples(table, None, container)
-        columns = [Cells("number", values, "Float64") for values in dense(table).T]
-        frame = Frame(default_names(width), container, columns, named=False)
-        return self._open_frame(frame, list(range(width)), container)
+        places = self._places(names) if by_name else list(range(len(names)))
+        if isinstance(table, Source):
+            return self._streamed(table, places)
+        if not isinstance(table, Frame):
+            if self._from_array:
+                return self._samples(table, None, container_of(X))
+            columns = [Cells("number", values, "Float64") for values in dense(table).T]
+            table = Frame(names, container_of(X), columns, named=False)
+        return self._open_frame(table, places)
+
+    def _streamed(self, source: Source, places: list[int]) -> StreamedSamples:
+        pairs = zip(self.schema, places, strict=True)
+        dtype = source.number_type([source.names[place] for facts, place in pairs if _is_number(facts)])
+
+        def convert(piece: Any) -> TableSamples:
+            return self._open_frame(open_table(piece, self.owner), places, dtype)
+
+        return StreamedSamples(source, convert)
 
     def _places(self, names: list[str]) -> list[int]:
         """Where each column of training stands among these names; -1 for one that is left out and not there."""
@@ -162,7 +195,7 @@ class Tables(Data):
             raise DataError(f"the table {' and '.join(part for part in (lacks, has) if part)}; {advice}.")
         return [given.get(name, -1) for name in self.feature_names]
 
-    def _open_frame(self, frame: Frame, places: list[int], container: str) -> TableSamples:
+    def _open_frame(self, frame: Frame, places: list[int], dtype: Any = None) -> TableSamples:
         numbers, codes = [], []
         for facts, place in zip(self.schema, places, strict=True):
             if facts.kind == "categorical":
@@ -171,7 +204,10 @@ class Tables(Data):
                 numbers.append(as_numbers(frame.cells(place), facts))
             elif self._from_array:  # the layout counts the matrix's columns
                 numbers.append(np.full(len(frame), np.nan))
-        return self._samples(stack(numbers, len(frame)), np.stack(codes, axis=1) if codes else None, container)
+        matrix = stack(numbers, len(frame))
+        if dtype is not None:  # of all pieces alike
+            matrix = matrix.astype(dtype, copy=False)
+        return self._samples(matrix, np.stack(codes, axis=1) if codes else None, frame.container)
 
     def _samples(self, numbers: Matrix, codes: Any, container: str) -> TableSamples:
         names = [facts.name for facts in self.schema if self._from_array or _is_number(facts)]
@@ -182,7 +218,17 @@ class Tables(Data):
         gaps = bool(missing[taken].any()) or (codes is not None and bool((codes < 0).any()))
         return TableSamples(numbers, codes, container, gaps, wild)
 
-    def batch(self, samples: TableSamples, rows: Rows, dtype: torch.dtype = torch.float32) -> Batch:
+    def for_training(self, samples: Any, rows: Any = None) -> tuple[Any, Any]:
+        if not isinstance(samples, StreamedSamples):
+            return super().for_training(samples, rows)
+        return to_scratch(samples, rows)
+
+    def batch(self, samples: Any, rows: Rows, dtype: torch.dtype = torch.float32) -> Batch:
+        if isinstance(samples, StreamedSamples):
+            parts = [(self.batch(piece, local, dtype), at) for piece, local, at in samples.parts(rows)]
+            return parts[0][0] if len(parts) == 1 else joined(parts)
+        if isinstance(samples, ScratchSamples):
+            samples, rows = samples.at(rows)
         return make_batch(samples, rows, dtype, self._layout, self._scaler)
 
     # ---- tables out of tensors ---------------------------------------------------------------------------------
@@ -208,8 +254,10 @@ class Tables(Data):
         return _files.read(path)
 
     def read_more(self, path: Any) -> Any:
-        words = frozenset(facts.name for facts in self.schema if facts.kind in ("categorical", "left out"))
-        return _files.read(path, keep_text=words)
+        return _files.read(path, keep_text=self._words())
+
+    def _words(self) -> frozenset[str]:
+        return frozenset(facts.name for facts in self.schema if facts.kind in ("categorical", "left out"))
 
     @staticmethod
     def write(X: Any, path: Any) -> None:

@@ -28,7 +28,7 @@ from isthmus.training.failing import NotFinite, check_finite, likely_cause, warn
 from isthmus.training.history import Epoch, History
 from isthmus.training.interrupts import Interrupts
 from isthmus.training.pretraining import pretrain
-from isthmus.training.rows import Rows, cuts, shuffled, split
+from isthmus.training.rows import AnyRows, Rows, cuts, shuffled, split
 from isthmus.training.schedules import Position
 from isthmus.training.settings import Training, optimizers_of
 from isthmus.training.state import RunState, add, numbers
@@ -112,7 +112,8 @@ class _Run:
         self.peers = parallel.joined(self.device)
         self.seed = seed = self.peers.same(seed)
         self.watchers, self.fingerprint = watchers if self.peers.first else (), ""
-        self.rows, self.held_out = split(n_samples, training.validation, seed)
+        self.blocks = getattr(batches, "blocks", None)  # of rows that lie on disk
+        self.rows, self.held_out = split(n_samples, training.validation, seed, self.blocks)
         self.shape = module.spec.shape if isinstance(module, AutoencoderModule) else ()
         self.size = training.rows_per_step(len(self.rows), self.shape)
         self.steps_per_epoch = len(cuts(len(self.rows), self.size)) - 1
@@ -161,10 +162,10 @@ class _Run:
     def _epoch(self) -> None:
         number = self.state.step // self.steps_per_epoch
         self.losses = [epoch.monitored for epoch in self.state.history]
-        orders = self._orders(number)
-        for index in range(self.state.step % self.steps_per_epoch, self.steps_per_epoch):
+        first = self.state.step % self.steps_per_epoch
+        for index, rows in enumerate(self._orders(number, first), first):
             started = time.monotonic()
-            self._step(orders[index])
+            self._step(rows)
             seconds = time.monotonic() - started
             self.state.epoch_seconds += seconds
             if self.trial is not None:
@@ -234,12 +235,13 @@ class _Run:
             how = (self.training, self._orders, self._batch, self.state.generator, self.peers)
             self.state.history.pretraining = pretrain(self.module, part, *how)
 
-    def _orders(self, number: int) -> list[Rows]:
-        """The rows of each step of an epoch."""
+    def _orders(self, number: int, first: int = 0) -> Iterator[Rows]:
+        """The rows of each step of an epoch, from step `first` on."""
         order = shuffled(self.rows, self.seed, number)
-        return [order[start:end] for start, end in pairwise(cuts(len(order), self.size))]
+        for start, end in list(pairwise(cuts(len(order), self.size)))[first:]:
+            yield order[start:end]
 
-    def _chunks(self, rows: Rows) -> Iterator[Batch]:
+    def _chunks(self, rows: AnyRows) -> Iterator[Batch]:
         size = max(1, min(1024, CHUNK_NUMBERS // max(1, math.prod(self.shape))))
         for start in range(0, len(rows), size):
             yield self._batch(rows[start : start + size])
@@ -312,6 +314,6 @@ class _Run:
         stored = self.checkpoint.read(self.fingerprint)
         if stored is not None:
             self.seed = stored.document["seed"]
-            self.rows, self.held_out = split(self.n_samples, self.training.validation, self.seed)
+            self.rows, self.held_out = split(self.n_samples, self.training.validation, self.seed, self.blocks)
             self.state.generator.manual_seed(self.seed)
         return stored

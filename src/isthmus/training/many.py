@@ -80,7 +80,8 @@ def train_many(
     for training in settings:
         training.check()
     histories: dict[int, History] = {}
-    for places in companies(modules, settings, n_samples, bf16):
+    apart = bf16 or hasattr(batches, "blocks")  # rows on disk have an order of their own
+    for places in companies(modules, settings, n_samples, apart):
         if len(places) == 1:
             place = places[0]
             alone = (modules[place], batches, n_samples, settings[place])
@@ -96,9 +97,9 @@ def train_many(
 
 
 def companies(
-    modules: Sequence[AutoencoderModule], trainings: Sequence[Training], n_samples: int, bf16: bool = False
+    modules: Sequence[AutoencoderModule], trainings: Sequence[Training], n_samples: int, apart: bool = False
 ) -> list[list[int]]:
-    """The places of the modules that are trained together; those that must go alone are lists of one.
+    """The places of the modules that are trained together; those that must go alone, or all `apart`, are lists of one.
 
     >>> from isthmus.networks import Dense
     >>> from isthmus.spec import SampleSpec
@@ -108,7 +109,7 @@ def companies(
     """
     kinds: dict[Any, list[int]] = {}
     for place, (module, training) in enumerate(zip(modules, trainings, strict=True)):
-        kind = None if bf16 else _kind(module, training, n_samples)
+        kind = None if apart else _kind(module, training, n_samples)
         kinds.setdefault(("alone", place) if kind is None else kind, []).append(place)
     return [company for places in kinds.values() for company in _of_like_size(places, modules)]
 

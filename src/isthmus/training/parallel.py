@@ -28,7 +28,7 @@ LOOK = 20  # steps between two looks at what stands on a GPU: each of them waits
 class Share(NamedTuple):
     """The part of some rows that falls to one process; its rows are never none, so that every process has a loss."""
 
-    rows: Rows
+    rows: Any
     n_rows: int  # how many of them count: 0 where there are more processes than rows, and the row is another's
     whole: int  # of how many rows this is the share
 
@@ -47,7 +47,7 @@ class Peers:
     def meet(self, module: nn.Module, batches: Callable[[Rows], Batch], facts: Mapping[str, float]) -> None:
         """Compare what must be equal, and take over the first process's weights."""
 
-    def share(self, rows: Rows) -> Share:
+    def share(self, rows: Any) -> Share:
         """What falls to this process."""
         return Share(rows, len(rows), len(rows))
 
@@ -118,7 +118,7 @@ class Together(Peers):
 
     # -- steps
 
-    def share(self, rows: Rows) -> Share:
+    def share(self, rows: Any) -> Share:
         start, end = (len(rows) * rank // self.size for rank in (self.rank, self.rank + 1))
         return Share(rows[start:end] if end > start else rows[:1], end - start, len(rows))
 
