@@ -67,7 +67,7 @@ PARSERS += [CodeBlockParser(language, run_commands) for language in ("sh", "cons
 
 
 # these train on real tables
-SLOW = {"README.md", "docs/denoise.md", "docs/detect.md", "docs/pictures.md", "docs/report.md"}
+SLOW = {"README.md", "docs/denoise.md", "docs/detect.md", "docs/likelihoods.md", "docs/pictures.md", "docs/report.md"}
 
 
 def documents() -> Iterator[Any]:

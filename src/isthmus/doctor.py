@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from isthmus.data.base import ColumnFacts, Data
+from isthmus.likelihoods import Mixed
+from isthmus.likelihoods.base import Likelihood
 from isthmus.metrics import explained_variance
 from isthmus.module import AutoencoderModule
 from isthmus.training import Batch, History
@@ -114,19 +116,45 @@ def _rows(n_rows: int, data: Data) -> Iterable[Finding]:
 
 
 def _range(some: Batch, module: AutoencoderModule) -> Iterable[Finding]:
-    low, high = module.likelihood.support
     target = some.x if some.target is None else some.target
-    present = target if some.weight is None else target[some.weight > 0]
-    if not present.numel() or low is None or high is None:
+    likelihood, spec = module.likelihood, module.spec
+    every = torch.arange(spec.n_channels)
+    for law, _, elements in likelihood.heads(spec) if isinstance(likelihood, Mixed) else [(likelihood, spec, every)]:
+        values, weight = (
+            None if of is None else of.index_select(spec.axis, elements.to(of.device)) for of in (target, some.weight)
+        )
+        assert values is not None
+        yield from _outside(law, values if weight is None else values[weight > 0])
+
+
+def _outside(likelihood: Likelihood, present: Tensor) -> Iterable[Finding]:
+    """Values that the law has no probability for."""
+    low, high = likelihood.support
+    low, high = -math.inf if low is None else low, math.inf if high is None else high
+    if not present.numel():
         return
     least, most = float(present.min()), float(present.max())
-    if least < low or most > high:
+    outside = least < low or most > high
+    if likelihood.whole:
+        between = present[present != present.round()]
+        if outside or len(between):
+            yield _no_counts(likelihood.name(), least if outside else float(between[0]))
+    elif outside:
         yield Finding(
             "range",
-            f"the scaled data reach from {least:.3g} to {most:.3g}, but the likelihood {module.likelihood.name()!r} "
+            f"the scaled data reach from {least:.3g} to {most:.3g}, but the likelihood {likelihood.name()!r} "
             f"is for values from {low:g} to {high:g}; its loss has no meaning there: use likelihood='normal', or "
             "data_type='tables(scaling=\"minmax\")'.",
         )
+
+
+def _no_counts(name: str, value: float) -> Finding:
+    return Finding(
+        "range",
+        f"the scaled data hold values such as {value:.3g}, but the likelihood {name!r} is for counts: 0, 1, 2 and so "
+        "on; its loss has no meaning there: use data_type='tables(scaling=\"none\")' if the table holds counts, "
+        "otherwise likelihood='normal'.",
+    )
 
 
 def _guarded(module: AutoencoderModule) -> bool:

@@ -32,7 +32,8 @@ def mean(module: AutoencoderModule, batch: Batch) -> Tensor:
 def decoded(module: AutoencoderModule, batch: Batch) -> Distribution:
     """The law of what comes out, shaped as the samples."""
     weight = torch.ones_like(batch.x) if batch.weight is None and takes_any_size(module) else batch.weight
-    return module.decode(module.encode(batch.x, batch.weight), weight)  # the weight tells the size, too
+    law = module.decode(module.encode(batch.x, batch.weight), weight)  # the weight tells the size, too
+    return law.given(batch.x, batch.weight)
 
 
 def takes_any_size(module: AutoencoderModule) -> bool:

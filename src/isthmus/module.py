@@ -134,6 +134,7 @@ class AutoencoderModule(nn.Module):
     def cells(self, pass_: Reconstruction) -> Tensor:
         """The distortion of every element, (S, B, *spec.shape); absent values have none."""
         assert pass_.output is not None
+        pass_.output = pass_.output.given(pass_.target, pass_.weight)
         cells = pass_.output.nll(pass_.target)
         return cells if pass_.weight is None else torch.where(pass_.weight > 0, cells * pass_.weight, 0.0)
 

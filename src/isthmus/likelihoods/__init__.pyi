@@ -1,6 +1,14 @@
 from .bernoulli import Bernoulli as Bernoulli
+from .beta_binomial import BetaBinomial as BetaBinomial
 from .categorical import Categorical as Categorical
+from .continuous_bernoulli import ContinuousBernoulli as ContinuousBernoulli
 from .discretised_logistic import DiscretisedLogistic as DiscretisedLogistic
 from .laplace import Laplace as Laplace
 from .mixed import Mixed as Mixed
+from .multinomial import Multinomial as Multinomial
+from .negative_binomial import NegativeBinomial as NegativeBinomial
 from .normal import Normal as Normal
+from .poisson import Poisson as Poisson
+from .quantised import Quantised as Quantised
+from .student_t import StudentT as StudentT
+from .zero_inflated import ZeroInflated as ZeroInflated

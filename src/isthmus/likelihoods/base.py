@@ -43,6 +43,13 @@ class Distribution(ABC):
         """A draw as one would show it: like `sample`, but without noise whose scale was set rather than learned."""
         return self.sample(generator)
 
+    def given(self, target: Tensor, weight: Tensor | None = None) -> Distribution:
+        """This law once it is known which values are present and what they sum to; most laws do not ask.
+
+        `weight` is shaped like target, above 0 where a value is present; None means everywhere.
+        """
+        return self
+
 
 class Likelihood(Part):
     """Says how many numbers the decoder gives per element, and what they mean."""
@@ -50,6 +57,8 @@ class Likelihood(Part):
     kind: ClassVar[str] = "likelihoods"
     #: The smallest and the largest value a target may take; None where there is no bound.
     support: ClassVar[tuple[float | None, float | None]] = (None, None)
+    #: Whether a target is a count: 0, 1, 2 and so on.
+    whole: ClassVar[bool] = False
 
     @abstractmethod
     def n_parameters(self, spec: SampleSpec) -> int:

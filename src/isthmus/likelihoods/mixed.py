@@ -52,18 +52,18 @@ class Mixed(Likelihood):
         return [cls(), cls(numeric="laplace(scale='learned')")]
 
     def n_parameters(self, spec: SampleSpec) -> int:
-        return sum(law.n_parameters(own) for law, own, _ in self._heads(spec))
+        return sum(law.n_parameters(own) for law, own, _ in self.heads(spec))
 
     def __call__(self, raw: Tensor, spec: SampleSpec) -> Distribution:
-        heads = self._heads(spec)
+        heads = self.heads(spec)
         pieces = raw.split([law.n_parameters(own) for law, own, _ in heads], dim=spec.axis)
         laws = [
             (elements.to(raw.device), law(piece, own))
             for (law, own, elements), piece in zip(heads, pieces, strict=True)
         ]
-        return _Mixed(laws, spec)
+        return _Mixed(laws, spec.axis)
 
-    def _heads(self, spec: SampleSpec) -> list[tuple[Likelihood, SampleSpec, Tensor]]:
+    def heads(self, spec: SampleSpec) -> list[tuple[Likelihood, SampleSpec, Tensor]]:
         """For each kind of column that there is: its law, its own spec, and its elements."""
         laws: dict[Kind, str | Likelihood] = {
             "numeric": self.numeric,
@@ -90,11 +90,11 @@ def _columns_of(spec: SampleSpec, kind: Kind) -> tuple[SampleSpec, Tensor]:
 class _Mixed(Distribution):
     """Heads side by side: each knows which elements of the channel axis are its own."""
 
-    def __init__(self, heads: list[tuple[Tensor, Distribution]], spec: SampleSpec):
+    def __init__(self, heads: list[tuple[Tensor, Distribution]], axis: int, order: Tensor | None = None):
         self.heads = heads
-        self.axis = spec.axis
+        self.axis = axis
         # heads come one kind after the other; this puts their elements back in the sample's order
-        self.order = torch.argsort(torch.cat([elements for elements, _ in heads]))
+        self.order = torch.argsort(torch.cat([elements for elements, _ in heads])) if order is None else order
 
     def _join(self, pieces: list[Tensor]) -> Tensor:
         return torch.cat(pieces, dim=self.axis).index_select(self.axis, self.order)
@@ -112,6 +112,16 @@ class _Mixed(Distribution):
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         return self._join([law.sample(generator) for _, law in self.heads])
+
+    def given(self, target: Tensor, weight: Tensor | None = None) -> Distribution:
+        def own(of: Tensor, elements: Tensor) -> Tensor:
+            return of.index_select(self.axis, elements)
+
+        heads = [
+            (elements, law.given(own(target, elements), None if weight is None else own(weight, elements)))
+            for elements, law in self.heads
+        ]
+        return _Mixed(heads, self.axis, self.order)
 
     def draw(self, generator: torch.Generator | None = None) -> Tensor:
         return self._join([law.draw(generator) for _, law in self.heads])

@@ -145,7 +145,7 @@ class ManyStep:
         leaf = raw.flatten(0, 1).requires_grad_()
         with torch.enable_grad():
             law = likelihood(leaf.view(1, -1, *self.shape), self.modules[0].spec)
-            cells = law.nll(target)
+            cells = law.given(target, weight).nll(target)
             cells = cells if weight is None else torch.where(weight > 0, cells * weight, 0.0)
             distortion = cells.reshape(len(raw), -1).sum(1) / raw.shape[1]
             (slope,) = torch.autograd.grad(distortion.sum(), leaf)
