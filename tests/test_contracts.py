@@ -40,7 +40,15 @@ from isthmus.spec import SampleSpec
 from isthmus.tasks.base import Task
 from isthmus.thresholds import Conformal, Deviation
 from isthmus.training import Training
-from isthmus.variants import ImportanceWeighted, L1Sparse, Variational
+from isthmus.variants import (
+    Binary,
+    FiniteScalar,
+    ImportanceWeighted,
+    L1Sparse,
+    NormMask,
+    Quantized,
+    Variational,
+)
 from isthmus.variants.base import Pass, Variant
 
 PAIRS = Path(__file__).resolve().parent.parent / "docs" / "pairs.md"
@@ -282,7 +290,63 @@ def exact_limit_of_importance_weighted() -> None:
     assert bound is not None and largest_difference(bound, -exact) < 1e-9
 
 
-PROOFS = {"variational": exact_limit_of_variational, "importance_weighted": exact_limit_of_importance_weighted}
+def values_and_slopes(module: AutoencoderModule, bound: Tensor | None) -> list[Tensor]:
+    """The loss of each row, and the gradients of their mean by all weights."""
+    assert bound is not None
+    return [bound.detach(), *torch.autograd.grad(bound.mean(), list(module.network.parameters()))]
+
+
+def exact_limit_of_quantized() -> None:
+    """Where every feature vector stands in the codebook it is the plain autoencoder, gradients and all."""
+    x = samples()
+    plain, other = build().eval(), build([Quantized(n_codes=len(x))]).eval()
+    books = dict(other.named_buffers())
+    books["built.quantized.vectors"].copy_(plain.features(x).detach().flip(0)[None])  # in any order
+    first, second = (values_and_slopes(module, module.reconstruct(x).bound) for module in (plain, other))
+    assert all(largest_difference(mine, theirs) < 1e-12 for mine, theirs in zip(first, second, strict=True))
+
+
+def exact_limit_of_finite_scalar() -> None:
+    """With ever more levels it is the plain autoencoder whose encoder ends in a tanh."""
+    x, plain = samples(), build().eval()
+    law = plain.decode(plain.encode(x).tanh()[None])
+    wanted = values_and_slopes(plain, law.nll(x).flatten(2).sum(2)[0])
+    errors = []
+    for levels in (2**8, 2**16, 2**24):
+        other = build([FiniteScalar(levels=levels)]).eval()
+        found = values_and_slopes(other, other.reconstruct(x).bound)
+        errors.append(max(largest_difference(mine, theirs) for mine, theirs in zip(found, wanted, strict=True)))
+    assert errors[0] > errors[1] > errors[2] and errors[2] < 1e-6
+
+
+def exact_limit_of_binary() -> None:
+    """With slope 2 it is finite_scalar with two levels, gradients and all."""
+    x = samples()
+    results = []
+    for variant in (Binary(slope=2.0), FiniteScalar(levels=2)):
+        module = build([variant]).eval()
+        results.append(values_and_slopes(module, module.reconstruct(x).bound))
+    assert all(largest_difference(mine, theirs) < 1e-12 for mine, theirs in zip(*results, strict=True))
+
+
+def exact_limit_of_norm_mask() -> None:
+    """With weight 0 and threshold 0 it is the plain autoencoder with batch normalisation of its features."""
+    x, plain = samples(), build()
+    normalised = torch.nn.functional.batch_norm(plain.features(x), None, None, training=True)
+    wanted = values_and_slopes(plain, plain.decode(normalised[None]).nll(x).flatten(2).sum(2)[0])
+    other = build([NormMask(weight=0.0, threshold=0.0)])
+    found = values_and_slopes(other, other.reconstruct(x, generator=generator()).bound)
+    assert all(largest_difference(mine, theirs) < 1e-12 for mine, theirs in zip(found, wanted, strict=True))
+
+
+PROOFS = {
+    "variational": exact_limit_of_variational,
+    "importance_weighted": exact_limit_of_importance_weighted,
+    "quantized": exact_limit_of_quantized,
+    "finite_scalar": exact_limit_of_finite_scalar,
+    "binary": exact_limit_of_binary,
+    "norm_mask": exact_limit_of_norm_mask,
+}
 
 
 @pytest.mark.parametrize("name", [name for name, variant in VARIANTS.items() if variant.neutral() is None])

@@ -1,7 +1,13 @@
+from .binary import Binary as Binary
 from .contractive import Contractive as Contractive
 from .denoising import Denoising as Denoising
+from .finite_scalar import FiniteScalar as FiniteScalar
 from .importance_weighted import ImportanceWeighted as ImportanceWeighted
+from .kl_sparse import KLSparse as KLSparse
 from .l1_sparse import L1Sparse as L1Sparse
 from .masked import Masked as Masked
+from .nested_dropout import NestedDropout as NestedDropout
+from .norm_mask import NormMask as NormMask
+from .quantized import Quantized as Quantized
 from .top_k import TopK as TopK
 from .variational import Variational as Variational
