@@ -20,7 +20,7 @@ from isthmus.reconstruction import Reconstruction
 from isthmus.spec import SampleSpec
 from isthmus.training import Batch, _products, train
 from isthmus.training._chain import activation_of
-from isthmus.training._products import Default, NumPy, OneDNN, choose, default_is_slow, has_pointwise
+from isthmus.training._products import Default, NumPy, OneDNN, OneDNNAlone, choose, default_is_slow, has_pointwise
 from isthmus.training.dense_step import DenseStep
 from isthmus.training.steps import AutogradStep, step_of
 from isthmus.variants import Contractive, Denoising, ImportanceWeighted, L1Sparse, Masked, TopK, Variational
@@ -46,7 +46,7 @@ def both(module: AutoencoderModule, given: Batch, bf16: bool = False) -> tuple[l
         DenseStep(copy.deepcopy(module), 9, bf16, one_thread=True),
     ):
         terms = way.terms(given, torch.Generator().manual_seed(7), learn=True)
-        slopes = way.parameters
+        slopes, module_type = way.parameters, next(module.parameters()).dtype
         if isinstance(way, DenseStep):
             flat = torch.cat([p.detach().flatten() for p in way.flat])
             assert torch.equal(flat, way.vector)
@@ -57,7 +57,9 @@ def both(module: AutoencoderModule, given: Batch, bf16: bool = False) -> tuple[l
             own = iter(slopes[: len(order)])
             rest = slopes[len(order) :]
             slopes = [rest[0] if p is way.absent else next(own) for p in way.module.parameters()]
-        found.append([*(terms[name] for name in sorted(terms)), *(_slope(p) for p in slopes)])
+        found.append(
+            [*(torch.as_tensor(terms[name], dtype=module_type) for name in sorted(terms)), *(_slope(p) for p in slopes)]
+        )
     return found[0], found[1]
 
 
@@ -106,6 +108,8 @@ def test_every_likelihood(likelihood: Any, gaps: bool, pairs: bool) -> None:
         [Masked(0.4)],
         [Masked(0.4, visible=0.5), TopK(2)],
         [Variational(beta=0.7)],
+        [Variational(beta=0.3, samples=3)],
+        [Variational(free_bits=0.2)],
         [Variational(samples=3, free_bits=0.2), L1Sparse(0.1), Denoising()],
         [L1Sparse(0.1), L1Sparse(0.3)],
     ],
@@ -115,6 +119,19 @@ def test_every_likelihood(likelihood: Any, gaps: bool, pairs: bool) -> None:
 def test_every_variant(variants: Any, gaps: bool) -> None:
     spec = SampleSpec((6,), gaps=gaps)
     agree(AutoencoderModule(spec, 3, WIDE, "bernoulli", variants), batch(spec, gaps))
+
+
+def test_log_variances_beyond_the_cut() -> None:
+    """What `variational` cuts off has no gradient, here as there."""
+    module = AutoencoderModule(SampleSpec((6,)), 3, WIDE, "normal", "variational")
+    with torch.no_grad():
+        last = [layer for layer in module.network.encoder.modules() if isinstance(layer, torch.nn.Linear)][-1]
+        last.bias[3:] = torch.tensor([-30.0, 2.0, 23.0])
+    module.double()
+    given = batch(SampleSpec((6,)))
+    log_variance = module.features(given.x)[:, 3:]
+    assert bool((log_variance[:, 0] < -20).all()) and bool((log_variance[:, 2] > 20).all())
+    agree(module, given)
 
 
 def test_mixed_columns_and_pictures() -> None:
@@ -163,7 +180,7 @@ def test_products_of_every_library_are_those_of_the_default_one() -> None:
     x, weight, bias = (torch.randn(shape, generator=random) for shape in ((64, 130), (70, 130), (70,)))
     slope = torch.randn(64, 70, generator=random)
     found = []
-    for kind in (Default, NumPy, OneDNN):
+    for kind in (Default, NumPy, OneDNN, OneDNNAlone):
         own = kind(weight, bias, torch.empty_like(weight), torch.empty_like(bias))
         outputs = [own.forward(x, relu, torch.empty(64, 70)) for relu in (False, True)]
         own.learn(slope)
@@ -177,10 +194,11 @@ def test_products_of_every_library_are_those_of_the_default_one() -> None:
 
 def test_the_library_follows_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     small, large = 10_000, 10**9
-    for slow, wanted in ((False, [Default, Default, Default]), (True, [NumPy, Default, OneDNN])):
+    fast = [NumPy, Default, OneDNN, OneDNNAlone]
+    for slow, wanted in ((False, [Default] * 4), (True, fast)):
         monkeypatch.setattr(_products, "default_is_slow", lambda slow=slow: slow)
         monkeypatch.setattr(_products, "has_pointwise", lambda: True)
-        asked = [(small, True), (small, False), (large, False)]
+        asked = [(small, True), (small, False), (large, False), (large, True)]
         assert [choose(torch.float32, n, bf16=False, one_thread=alone) for n, alone in asked] == wanted
         assert choose(torch.float64, large, bf16=False, one_thread=False) is Default
 

@@ -19,26 +19,36 @@ aten: Any = torch.ops.aten
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation and its gradient: (gradient by the output, what was kept) → gradient by the input."""
+    """An activation and its gradient: (gradient by the output, what was kept, memory to use or None) → by the input."""
 
     forward: Callable[[Tensor], Tensor]
-    backward: Callable[[Tensor, Tensor], Tensor]
+    backward: Callable[..., Tensor]
     keeps_output: bool  # whether the gradient needs the output or the input
+
+
+def _slope(kernel: Any, given: tuple[Any, ...], room: Tensor | None, **named: Any) -> Tensor:
+    """The gradient that torch's kernel gives; into this memory where it is given, which saves a new place for it."""
+    found: Tensor = kernel(*given, **named) if room is None else kernel.grad_input(*given, **named, grad_input=room)
+    return found
 
 
 def _leaky(slope: float) -> Activation:
     return Activation(
-        lambda x: aten.leaky_relu(x, slope), lambda g, y: aten.leaky_relu_backward(g, y, slope, True), True
+        lambda x: aten.leaky_relu(x, slope),
+        lambda g, y, room=None: _slope(aten.leaky_relu_backward, (g, y, slope, True), room),
+        True,
     )
 
 
 def _elu(alpha: float, scale: float) -> Activation:
     return Activation(
-        lambda x: aten.elu(x, alpha, scale), lambda g, y: aten.elu_backward(g, alpha, scale, 1.0, True, y), True
+        lambda x: aten.elu(x, alpha, scale),
+        lambda g, y, room=None: _slope(aten.elu_backward, (g, alpha, scale, 1.0, True, y), room),
+        True,
     )
 
 
-RELU = Activation(torch.relu_, lambda g, y: aten.threshold_backward(g, y, 0), True)
+RELU = Activation(torch.relu_, lambda g, y, room=None: _slope(aten.threshold_backward, (g, y, 0), room), True)
 
 
 def activation_of(layer: nn.Module) -> Activation | None:
@@ -52,14 +62,16 @@ def activation_of(layer: nn.Module) -> Activation | None:
             return RELU
         case nn.GELU(approximate=how):
             return Activation(
-                lambda x: aten.gelu(x, approximate=how), lambda g, x: aten.gelu_backward(g, x, approximate=how), False
+                lambda x: aten.gelu(x, approximate=how),
+                lambda g, x, room=None: _slope(aten.gelu_backward, (g, x), room, approximate=how),
+                False,
             )
         case nn.Tanh():
-            return Activation(torch.tanh_, aten.tanh_backward, True)
+            return Activation(torch.tanh_, lambda g, y, room=None: _slope(aten.tanh_backward, (g, y), room), True)
         case nn.Sigmoid():
-            return Activation(torch.sigmoid_, aten.sigmoid_backward, True)
+            return Activation(torch.sigmoid_, lambda g, y, room=None: _slope(aten.sigmoid_backward, (g, y), room), True)
         case nn.SiLU():
-            return Activation(aten.silu, aten.silu_backward, False)
+            return Activation(aten.silu, lambda g, x, room=None: _slope(aten.silu_backward, (g, x), room), False)
         case nn.LeakyReLU(negative_slope=slope):
             return _leaky(slope)
         case nn.ELU(alpha=alpha):
@@ -99,13 +111,14 @@ class Chain:
     def backward(self, slope: Tensor) -> Tensor:
         """From the gradient by the output to that by the first linear layer's output, (B, n)."""
         rooms = self._memory(slope.shape[0])
+        own = False  # what came in is another's, and may be a view with many places on one number
         for place in range(len(self.layers) - 1, -1, -1):
             linear, activation = self.layers[place]
             if activation is not None:
-                slope = activation.backward(slope, self._kept[place])
+                slope = activation.backward(slope, self._kept[place], slope if own else None)
             linear.learn(slope)
             if place:
-                slope = linear.back(slope, rooms[place][1])
+                slope, own = linear.back(slope, rooms[place][1]), True
         return slope
 
     def input_gradient(self, slope: Tensor) -> Tensor:

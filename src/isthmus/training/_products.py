@@ -93,6 +93,14 @@ class OneDNN(Linear):
         return _pointwise(slope, self.transposed, None, relu=False)
 
 
+class OneDNNAlone(OneDNN):
+    """The same on one thread: the weights' gradients by NumPy's library, which needs no copy of what is transposed."""
+
+    def learn(self, slope: Tensor) -> None:
+        np.matmul(slope.numpy().T, self.given.numpy(), out=self.weight_slope.numpy())
+        torch.sum(slope, 0, out=self.bias_slope)
+
+
 class Half(Linear):
     """Products of bfloat16, summed up in float32 inside; weights and their gradients stay float32."""
 
@@ -129,7 +137,7 @@ def choose(dtype: torch.dtype, n_products: int, bf16: bool, one_thread: bool) ->
     if not default_is_slow():
         return Default
     if dtype == torch.float32 and n_products >= WORTH and has_pointwise():
-        return OneDNN
+        return OneDNNAlone if one_thread else OneDNN
     return NumPy if one_thread else Default
 
 

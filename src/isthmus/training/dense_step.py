@@ -9,7 +9,7 @@ Axes: S samples of the code, B samples of the batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -22,11 +22,11 @@ from isthmus.networks import Dense
 from isthmus.networks.base import mask_absent
 from isthmus.reconstruction import Reconstruction
 from isthmus.training._chain import Activation, Chain, activation_of
+from isthmus.training._middle import between, middle_of
 from isthmus.training._products import Linear, choose
 from isthmus.training.batch import Batch
 from isthmus.training.settings import Training
 from isthmus.variants import Denoising, L1Sparse, Masked, TopK, Variational
-from isthmus.variants.base import Variant
 
 #: Variants that look at nothing but the sample and the code.
 LOCAL = (Denoising, L1Sparse, Masked, TopK, Variational)
@@ -64,7 +64,7 @@ class DenseStep:
         library = lambda weight: choose(weight.dtype, n_rows * weight.numel(), bf16, one_thread)  # noqa: E731
         self.encoder = _chain(network.encoder.layers, places, library)
         self.decoder = _chain(network.decoder.layers, places, library)
-        self.between = [variant for variant in module.variants if _is_between(variant)]
+        self.between = between(module.variants)
 
     @staticmethod
     def fits(module: nn.Module, training: Training) -> bool:
@@ -91,12 +91,12 @@ class DenseStep:
         for parameter in self.flat:
             parameter.data = parameter.data.clone()
 
-    def terms(self, batch: Batch, generator: torch.Generator, learn: bool) -> dict[str, Tensor]:
+    def terms(self, batch: Batch, generator: torch.Generator, learn: bool) -> dict[str, float]:
         """The terms of the loss, as `Reconstruction.terms` names them; fills the gradients where asked to `learn`."""
         with torch.no_grad(), np.errstate(all="ignore"):  # a loss that is no number is the loop's to tell
             return self._terms(batch, generator, learn)
 
-    def _terms(self, batch: Batch, generator: torch.Generator, learn: bool) -> dict[str, Tensor]:
+    def _terms(self, batch: Batch, generator: torch.Generator, learn: bool) -> dict[str, float]:
         pass_ = self._corrupted(batch, generator)
         seen, unseen = mask_absent(pass_.seen, pass_.seen_weight).flatten(1), None
         extra = None
@@ -104,7 +104,7 @@ class DenseStep:
             unseen = (pass_.seen_weight <= 0).to(seen).flatten(1)
             extra = unseen @ self.absent.t()
         features = self.encoder.forward(seen, extra).to(self.vector.dtype)
-        middle = _Middle(self.module, self.between, features, pass_)
+        middle = middle_of(self.module, self.between, features, pass_)
         raw = self.decoder.forward(middle.code.flatten(0, 1)).to(self.vector.dtype)
         distortion, slope = self._end(raw, pass_, len(middle.code))
         if learn:
@@ -123,7 +123,7 @@ class DenseStep:
             variant.corrupt(pass_)
         return pass_
 
-    def _end(self, raw: Tensor, pass_: Reconstruction, n_samples: int) -> tuple[Tensor, Tensor]:
+    def _end(self, raw: Tensor, pass_: Reconstruction, n_samples: int) -> tuple[float, Tensor]:
         """The mean distortion, and its gradient by the decoder's output (S x B, n)."""
         n_rows = raw.shape[0]
         target = pass_.target.flatten(1)
@@ -138,7 +138,7 @@ class DenseStep:
             return _cross_entropy(raw, target, weight, n_rows)
         return self._by_autograd(raw, pass_, n_samples)
 
-    def _by_autograd(self, raw: Tensor, pass_: Reconstruction, n_samples: int) -> tuple[Tensor, Tensor]:
+    def _by_autograd(self, raw: Tensor, pass_: Reconstruction, n_samples: int) -> tuple[float, Tensor]:
         """Any likelihood: its own gradient by its raw numbers."""
         leaf = raw.detach().requires_grad_()
         with torch.enable_grad():
@@ -147,76 +147,27 @@ class DenseStep:
             pass_.output = self.module.likelihood(shaped, self.module.spec)
             distortion = self.module.cells(pass_).sum() / len(raw)
             (slope,) = torch.autograd.grad(distortion, leaf)
-        return distortion.detach(), slope
+        return distortion.item(), slope
 
 
-class _Middle:
-    """What lies between encoder and decoder: the code, its rate and penalties, and their gradient."""
-
-    def __init__(self, module: AutoencoderModule, between: Sequence[Variant], features: Tensor, pass_: Reconstruction):
-        self.penalties: dict[str, Tensor] = {}
-        self.rate: Tensor | None = None
-        self.leaf = features
-        self.own = bool(between)
-        if not between:
-            self.code = features.unsqueeze(0)
-            return
-        with torch.enable_grad():
-            self.leaf = features.detach().requires_grad_()
-            self.whole, rate = module.bottleneck.bottleneck(self.leaf, pass_)
-            pass_.code, pass_.rate = self.whole, rate
-            for variant in between:
-                if variant.changes("penalty"):
-                    penalty = torch.as_tensor(variant.penalty(pass_, module)).mean()
-                    self.penalties[variant.name()] = self.penalties.get(variant.name(), 0.0) + penalty
-            self.rate = rate.mean() if isinstance(rate, Tensor) else None
-        self.code = self.whole.detach()
-
-    def slope(self, by_code: Tensor) -> Tensor:
-        """The gradient of the whole loss by the features, from that of the distortion by the code, (S x B, n)."""
-        if not self.own:
-            return by_code
-        ends, slopes = [self.whole], [by_code.view_as(self.whole)]
-        for term in (self.rate, *self.penalties.values()):
-            if term is not None and term.requires_grad:
-                ends.append(term)
-                slopes.append(torch.ones_like(term))
-        (found,) = torch.autograd.grad(ends, self.leaf, slopes)
-        return found
-
-    def terms(self, distortion: Tensor) -> dict[str, Tensor]:
-        """All terms; the loss is their sum."""
-        terms = {"loss": distortion, "distortion": distortion}
-        if self.rate is not None:
-            terms["rate"] = self.rate.detach()
-            terms["loss"] = terms["loss"] + terms["rate"]
-        for name, value in self.penalties.items():
-            terms[name] = value.detach()
-            terms["loss"] = terms["loss"] + terms[name]
-        return terms
-
-
-def _squared(raw: Tensor, target: Tensor, weight: Tensor | None, scale: float, n_rows: int) -> tuple[Tensor, Tensor]:
+def _squared(raw: Tensor, target: Tensor, weight: Tensor | None, scale: float, n_rows: int) -> tuple[float, Tensor]:
     """Normal noise of a fixed scale; raw becomes the gradient."""
     missed = raw.sub_(target)
     slope = missed if weight is None else missed * weight
-    squares = torch.dot(slope.flatten(), missed.flatten()) * (0.5 / (scale * scale * n_rows))
-    count = raw.numel() if weight is None else weight.sum()
-    constant = count * ((math.log(scale) + 0.5 * math.log(2 * math.pi)) / n_rows)
-    return squares + constant, slope.mul_(1 / (scale * scale * n_rows))
+    constant = (math.log(scale) + 0.5 * math.log(2 * math.pi)) / n_rows
+    count = raw.numel() if weight is None else weight.sum().item()
+    # plain numbers: as tensors, each operation on them would take as long as on all of the above
+    squares = torch.dot(slope.flatten(), missed.flatten()).item()
+    return squares * (0.5 / (scale * scale * n_rows)) + count * constant, slope.mul_(1 / (scale * scale * n_rows))
 
 
-def _cross_entropy(raw: Tensor, target: Tensor, weight: Tensor | None, n_rows: int) -> tuple[Tensor, Tensor]:
+def _cross_entropy(raw: Tensor, target: Tensor, weight: Tensor | None, n_rows: int) -> tuple[float, Tensor]:
     """Values in [0, 1] as probabilities."""
     cells = nn.functional.softplus(raw).addcmul_(target, raw, value=-1)
     slope = raw.sigmoid().sub_(target)
     if weight is not None:
         cells, slope = cells * weight, slope * weight
-    return cells.sum() / n_rows, slope.div_(n_rows)
-
-
-def _is_between(variant: Variant) -> bool:
-    return variant.changes("bottleneck") or variant.changes("penalty")
+    return cells.sum().item() / n_rows, slope.div_(n_rows)
 
 
 def _activation(layer: Any) -> Activation | None | bool:

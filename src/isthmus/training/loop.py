@@ -20,6 +20,7 @@ from isthmus.errors import SettingError, TrainingError
 from isthmus.module import AutoencoderModule
 from isthmus.storage import Stored
 from isthmus.training import parallel
+from isthmus.training.ahead import ahead, rows_at_once, steps_ahead
 from isthmus.training.averaging import WeightAverage
 from isthmus.training.batch import Batch
 from isthmus.training.checkpoint import fingerprint
@@ -37,7 +38,6 @@ from isthmus.training.threads import ThreadTrial
 from isthmus.training.watch import EpochReport, Watcher
 
 Batches = Callable[[Rows], Batch]
-CHUNK_NUMBERS = 2**18  # of samples that are only looked at, at once: what lies between two layers stays in the cache
 
 
 def train(
@@ -116,6 +116,7 @@ class _Run:
         self.rows, self.held_out = split(n_samples, training.validation, seed, self.blocks)
         self.shape = module.spec.shape if isinstance(module, AutoencoderModule) else ()
         self.size = training.rows_per_step(len(self.rows), self.shape)
+        self.steps_ahead = 1 if self.blocks or self.peers.several else steps_ahead(module, self.size)
         self.steps_per_epoch = len(cuts(len(self.rows), self.size)) - 1
         self.max_epochs = training.epochs(self.steps_per_epoch, self.size * math.prod(self.shape))
         self.schedule = training.resolved_schedule()
@@ -163,9 +164,10 @@ class _Run:
         number = self.state.step // self.steps_per_epoch
         self.losses = [epoch.monitored for epoch in self.state.history]
         first = self.state.step % self.steps_per_epoch
-        for index, rows in enumerate(self._orders(number, first), first):
-            started = time.monotonic()
-            self._step(rows)
+        shares = map(self.peers.share, self._orders(number, first))
+        started = time.monotonic()
+        for index, (share, batch) in enumerate(ahead(shares, self._batch, self.steps_ahead), first):
+            self._step(share, batch)
             seconds = time.monotonic() - started
             self.state.epoch_seconds += seconds
             if self.trial is not None:
@@ -179,11 +181,11 @@ class _Run:
                 raise KeyboardInterrupt
             for watcher in self.watchers:
                 watcher.step(self.state.step, self.max_epochs * self.steps_per_epoch, number + 1, self.max_epochs)
+            started = time.monotonic()
 
-    def _step(self, rows: Rows) -> None:
-        share = self.peers.share(rows)
+    def _step(self, share: parallel.Share, batch: Batch) -> None:
         self.peers.reseed(self.state.generator, self.seed, self.state.step)
-        terms = self.way.terms(self._batch(share.rows), self.state.generator, learn=True)
+        terms = self.way.terms(batch, self.state.generator, learn=True)
         terms = self.peers.mean(self.way.parameters, terms, share, self.interrupts.asked)
         if self.training.clip is not None:
             nn.utils.clip_grad_norm_(self.way.parameters, self.training.clip)
@@ -196,7 +198,7 @@ class _Run:
         if self.state.average is not None:
             self.state.average.update(self.state.step)
         values = numbers(terms)
-        add(self.state.sums, values, len(rows))
+        add(self.state.sums, values, share.whole)
         self.recent.append(values["loss"])
         if self.device.type == "cpu" or len(self.recent) >= 100:
             self._look()
@@ -242,8 +244,7 @@ class _Run:
             yield order[start:end]
 
     def _chunks(self, rows: AnyRows) -> Iterator[Batch]:
-        size = max(1, min(1024, CHUNK_NUMBERS // max(1, math.prod(self.shape))))
-        for start in range(0, len(rows), size):
+        for start in range(0, len(rows), size := rows_at_once(self.shape)):
             yield self._batch(rows[start : start + size])
 
     def _batch(self, rows: Rows) -> Batch:

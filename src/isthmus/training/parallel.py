@@ -25,6 +25,9 @@ from isthmus.training.rows import Rows
 LOOK = 20  # steps between two looks at what stands on a GPU: each of them waits for it
 
 
+Terms = Mapping[str, Tensor | float]
+
+
 class Share(NamedTuple):
     """The part of some rows that falls to one process; its rows are never none, so that every process has a loss."""
 
@@ -58,7 +61,7 @@ class Peers:
     def reseed(self, generator: torch.Generator, seed: int, step: int) -> None:
         """Before a step: random numbers of this process's own."""
 
-    def mean(self, parameters: Iterable[Tensor], terms: dict[str, Tensor], share: Share, asked: bool) -> dict[str, Any]:
+    def mean(self, parameters: Iterable[Tensor], terms: Terms, share: Share, asked: bool) -> Mapping[str, Any]:
         """After `backward`: gradients (in place) and terms of the loss as the means over the whole batch."""
         return terms
 
@@ -130,10 +133,14 @@ class Together(Peers):
         generator.manual_seed(self._mixed(seed, 2 * step + 1))
         reseed(self.device, self._mixed(seed, 2 * step + 2))  # layers draw from torch's own generator
 
-    def mean(self, parameters: Iterable[Tensor], terms: dict[str, Tensor], share: Share, asked: bool) -> dict[str, Any]:
+    def mean(self, parameters: Iterable[Tensor], terms: Terms, share: Share, asked: bool) -> Mapping[str, Any]:
         trained = [parameter for parameter in parameters if parameter.requires_grad]
+        number = trained[0].dtype
         gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in trained]
-        values = [*gradients, *(value.detach() for value in terms.values())]
+        values = [
+            *gradients,
+            *(torch.as_tensor(value, dtype=number, device=self.device).detach() for value in terms.values()),
+        ]
         # where the loss does not depend on a parameter it has no gradient; another's share may be otherwise
         flags = [float(asked), *(float(one.grad is not None) for one in trained)]
         flat = self._flat(values, len(flags))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,9 +107,13 @@ class RunState:
         return {name[length:]: value.to(self.device) for name, value in tensors.items() if name.startswith(f"{first}.")}
 
 
-def numbers(terms: dict[str, Tensor]) -> dict[str, Tensor | float]:
+def numbers(terms: Mapping[str, Tensor | float]) -> dict[str, Tensor | float]:
     """The terms' values in double precision; on a GPU nobody waits for them."""
-    return {name: value.item() if value.device.type == "cpu" else value.double() for name, value in terms.items()}
+    return {name: value if isinstance(value, float) else _number(value) for name, value in terms.items()}
+
+
+def _number(value: Tensor) -> Tensor | float:
+    return value.item() if value.device.type == "cpu" else value.double()
 
 
 def add(sums: dict[str, Tensor | float], values: dict[str, Tensor | float], n_rows: int) -> None:

@@ -6,7 +6,7 @@ Every way gives the same within rounding; no layer and no variant knows which on
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -29,7 +29,7 @@ class Step(Protocol):
         """What the optimizers are to change; their `grad` is what `terms` found."""
         ...
 
-    def terms(self, batch: Batch, generator: torch.Generator, learn: bool) -> dict[str, Tensor]:
+    def terms(self, batch: Batch, generator: torch.Generator, learn: bool) -> Mapping[str, Tensor | float]:
         """All terms of the loss, as scalars; where asked to `learn`, also the gradients."""
         ...
 
