@@ -1,12 +1,14 @@
 """A Parquet file five times the memory it may take: fitting and scoring piece by piece, against in memory.
 
-    python3 dev.py bench streaming
+    python3 dev.py bench streaming                                              memory beyond what the libraries take
+    python3 dev.py bench streaming --rows 25000000 --limit 600 --repeats 1      under a limit that the kernel holds
 
-Each way runs in a process of its own, which first fits a small table, so that what the libraries take by themselves is
-not counted. The memory is the peak of resident pages, as the kernel counts it, beyond that; the last column says
-whether it stayed under a fifth of the file. A limit set with setrlimit would count what allocators only reserve.
-Values are random, so that the file is as large as what it holds. The times have everything in them: looking for
-columns and types, the temporary copy, training with a held-out part, and scoring all rows. Needs Linux.
+Each way runs in a process of its own, which first fits a small table. The memory is the peak of resident pages, as the
+kernel counts it, beyond what stood there then. With `--limit`, the process that goes piece by piece is put into a
+control group of so many MB, for everything: the interpreter, the libraries, data and cached pages of files; beyond it
+the kernel ends a process (Linux, as root; a limit set with setrlimit would count what allocators only reserve). Values
+are random, so that the file is as large as what it holds. The times have everything in them: looking for columns and
+types, the temporary copy, training with a held-out part, and scoring all rows.
 """
 
 from __future__ import annotations
@@ -74,6 +76,32 @@ def measure(folder: Path, streaming: bool, epochs: int) -> None:
     sys.stdout.write(f"{middle - start} {end - middle} {status('VmHWM') - before}\n")
 
 
+def group(megabytes: int) -> Path:
+    """A new control group with this limit of memory."""
+    first = Path("/sys/fs/cgroup")
+    old = first / "memory"  # version 1 has a folder for each kind of limit
+    found = (old if old.is_dir() else first) / f"isthmus-{os.getpid()}"
+    try:
+        found.mkdir()
+        (found / ("memory.limit_in_bytes" if old.is_dir() else "memory.max")).write_text(str(megabytes * 2**20))
+    except OSError as error:
+        sys.exit(f"a limit of memory needs Linux with control groups that may be written to: {error}.")
+    return found
+
+
+def run(words: list[str], limit: Path | None) -> list[float]:
+    """What one process measured, within this control group where one is given."""
+
+    def enter() -> None:
+        if limit is not None:
+            (limit / "cgroup.procs").write_text(str(os.getpid()))
+
+    done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True, preexec_fn=enter)
+    if done.returncode:
+        sys.exit(f"{' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return [float(word) for word in done.stdout.split()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=4_000_000)
@@ -81,7 +109,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--share", type=float, default=0.2, help="the limit, as a share of the file")
+    parser.add_argument("--limit", type=int, default=0, help="MB that the whole process may take; 0 for no limit")
     given = parser.parse_args()
+    limit = group(given.limit) if given.limit else None
     found: dict[bool, list[list[float]]] = {False: [], True: []}
     with tempfile.TemporaryDirectory() as name:
         words = [str(given.rows), str(given.columns)]
@@ -90,8 +120,9 @@ def main() -> None:
         for _ in range(given.repeats):
             for streaming, taken in found.items():
                 words = ["--measure", name, str(streaming), str(given.epochs)]
-                done = subprocess.run([sys.executable, __file__, *words], check=True, capture_output=True, text=True)
-                taken.append([float(word) for word in done.stdout.split()])
+                taken.append(run(words, limit if streaming else None))
+    if limit is not None:
+        limit.rmdir()
     title = f"{given.rows:,} x {given.columns}, file of {size / 1e6:.0f} MB, load {os.getloadavg()[0]:.1f}"
     table = Table(title=f"Isthmus {isthmus.__version__}, Python {platform.python_version()}; {title}")
     for column in (
@@ -102,15 +133,16 @@ def main() -> None:
         "score: rows/s",
         "fit, share",
         "score, share",
+        "under it",
     ):
         table.add_column(column, justify="right" if column else "left")
     middles = {way: [statistics.median(values) for values in zip(*runs, strict=True)] for way, runs in found.items()}
     for streaming, (fit, score, peak) in middles.items():
-        limit = given.share * size
+        most = given.limit * 2**20 or given.share * size
         speeds = [f"{given.rows * given.epochs / fit:,.0f}", f"{given.rows / score:,.0f}"]
         shares = [f"{middles[False][place] / (fit, score)[place]:.2f}" for place in (0, 1)]
         way = "piece by piece" if streaming else "in memory"
-        table.add_row(way, f"{limit / 1e6:.0f}", f"{peak / 1e6:.0f}", *speeds, *shares, "yes" if peak < limit else "no")
+        table.add_row(way, f"{most / 1e6:.0f}", f"{peak / 1e6:.0f}", *speeds, *shares, "yes" if peak < most else "no")
     Console(width=140).print(table)
 
 
