@@ -94,6 +94,10 @@ class AutoencoderModule(nn.Module):
         quiet = Reconstruction(self.spec, features, None, features, None, features)
         return self.bottleneck.bottleneck(features, quiet)[0][0]
 
+    def chain(self) -> list[tuple[nn.Linear, nn.Module]] | None:
+        """From sample to code as linear layers, each with its element-wise activation; None where there is more."""
+        return None if self.bottleneck.changes("bottleneck") else self.network.chain()
+
     def decode(self, code: Tensor, weight: Tensor | None = None, previous: Tensor | None = None) -> Distribution:
         """The law over samples given codes, (B, ..., n_components) or with an axis of samples before it."""
         axes = 1 + self.network.code_axes
@@ -124,7 +128,9 @@ class AutoencoderModule(nn.Module):
             pass_.samples = getattr(self.merge, "samples", 0)
             for variant in self.variants:
                 variant.corrupt(pass_)
-        features = self.network.encoder(pass_.seen, pass_.seen_weight, pass_.activations)
+        if torch.is_grad_enabled() and any(variant.differentiates for variant in self.variants):
+            pass_.seen = pass_.seen if pass_.seen.requires_grad else pass_.seen.detach().requires_grad_()
+        pass_.features = features = self.network.encoder(pass_.seen, pass_.seen_weight, pass_.activations)
         pass_.code, pass_.rate = self.bottleneck.bottleneck(features, pass_)
         pass_.output = self.decode(pass_.code, pass_.seen_weight, pass_.target)
         pass_.distortion = self.cells(pass_).flatten(2).sum(2)
@@ -158,8 +164,13 @@ class AutoencoderModule(nn.Module):
         return self.penalise(self.reconstruct(x, weight, seen, target, generator)).loss
 
     def draw_codes(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor | None:
-        """New codes of this shape from the bottleneck's prior; None where it has none."""
-        return self.bottleneck.draw_codes(shape, generator, next(self.parameters()))
+        """New codes of this shape from the prior; None where there is none.
+
+        It is the bottleneck's; where codes are the features as they are, a penalty's that holds them to a prior.
+        """
+        owners = [self.bottleneck] if self.bottleneck.changes("bottleneck") else self.variants
+        draws = (variant.draw_codes(shape, generator, next(self.parameters())) for variant in owners)
+        return next((drawn for drawn in draws if drawn is not None), None)
 
     def adversaries(self) -> list[nn.Parameter]:
         """Parameters that have an optimizer of their own."""

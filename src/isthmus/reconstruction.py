@@ -28,12 +28,14 @@ class Reconstruction:
     generator: torch.Generator | None = None  # all randomness of this pass
     samples: int = 0
     activations: list[Tensor] = field(default_factory=list)  # of the encoder's layers
+    features: Tensor | None = None  # (B, ..., n_features)  the encoder's output
     code: Tensor | None = None  # (S, B, ..., n_components)
     rate: Tensor | float = 0.0  # (S, B)
     output: Distribution | None = None
     distortion: Tensor | None = None  # (S, B)  -log p(target | code) over present values
     bound: Tensor | None = None  # (B,)  distortion and rate, averaged over the samples of the code
     penalties: dict[str, Tensor] = field(default_factory=dict)
+    asides: dict[str, Tensor] = field(default_factory=dict)  # told beside the terms, no part of the loss: scalars
 
     @property
     def log_weights(self) -> Tensor:
@@ -51,9 +53,9 @@ class Reconstruction:
         return total
 
     def terms(self) -> dict[str, Tensor]:
-        """Every term of the loss apart, as scalars: loss, distortion, rate where there is one, each penalty."""
+        """Every term of the loss apart, as scalars: loss, distortion, rate where there is one, each penalty; asides."""
         assert self.distortion is not None
         terms = {"loss": self.loss.detach(), "distortion": self.distortion.detach().mean()}
         if isinstance(self.rate, Tensor):
             terms["rate"] = self.rate.detach().mean()
-        return terms | {name: value.detach() for name, value in self.penalties.items()}
+        return terms | {name: value.detach() for name, value in (self.penalties | self.asides).items()}

@@ -87,7 +87,12 @@ def build(
     """A module in float64, always with the same weights at the start, and prepared for training."""
     with seeded(0):
         module = AutoencoderModule(spec, N_COMPONENTS, network, likelihood, variants).double()
-    x = samples(spec)
+    return prepared(module)
+
+
+def prepared(module: AutoencoderModule) -> AutoencoderModule:
+    """The same module, whose variants have seen the samples: before training, and after it, which forgets them."""
+    x = samples(module.spec)
     for variant in module.variants:
         variant.prepare(lambda: iter([x]), generator())
     return module

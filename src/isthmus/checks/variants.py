@@ -17,6 +17,7 @@ from isthmus.checks.small import (
     build,
     generator,
     largest_difference,
+    prepared,
     samples,
     seeded,
     some_absent,
@@ -50,7 +51,7 @@ def checks(variant: Variant) -> Iterator[Callable[[Any], None]]:
         yield check_penalty_enters_the_loss
     if variant.changes("merge"):
         yield check_merge_of_equals
-    if variant.changes("draw_codes"):
+    if build(with_needed(variant)).draw_codes((1, N_COMPONENTS), generator()) is not None:
         yield check_rate_tells_the_code_from_the_prior
         yield check_codes_are_drawn
 
@@ -101,7 +102,7 @@ def check_loss_goes_down(variant: Variant) -> None:
     before = _mean_loss(module)
     losses = train_shortly(module, samples())["loss"]
     assert all(map(math.isfinite, losses)), f"with {variant!r} the loss is not finite: {losses}."
-    after = _mean_loss(module.train())
+    after = _mean_loss(prepared(module.train()))
     fell = after < before or bool(module.adversaries())
     assert fell, f"with {variant!r} training raises the loss, from {before:.4g} to {after:.4g}."
 

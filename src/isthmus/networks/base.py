@@ -6,7 +6,8 @@ Axes: B samples of a batch, *spec.shape one sample; features are (B, ..., n_feat
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -35,6 +36,13 @@ class EncoderDecoder(nn.Module):
         """Pairs (encoder layer, the decoder layer that undoes it) from the outside in, for greedy pre-training."""
         return []
 
+    def chain(self) -> list[tuple[nn.Linear, nn.Module]] | None:
+        """The encoder as linear layers, each with the element-wise activation behind it; None where it is more.
+
+        It notes what each of them gives in `activations`.
+        """
+        return None
+
 
 class Network(Part):
     """Settings of a network; `build` makes its module."""
@@ -50,6 +58,17 @@ class Network(Part):
     def code_size(self, spec: SampleSpec) -> int | None:
         """How many numbers a code must have, where the network leaves no choice."""
         return None
+
+
+def plain_chain(layers: Iterable[tuple[Any, Any]]) -> list[tuple[nn.Linear, nn.Module]] | None:
+    """Linear layers and the modules behind each as a chain; None where one is not linear or more stands behind it.
+
+    >>> [type(after).__name__ for _, after in plain_chain([(nn.Linear(2, 3), [nn.Tanh()]), (nn.Linear(3, 1), [])])]
+    ['Tanh', 'Identity']
+    """
+    found = [(linear, *after) if len(after) else (linear, nn.Identity()) for linear, after in layers]
+    plain = all(len(layer) == 2 and type(layer[0]) is nn.Linear for layer in found)  # one that is derived may do more
+    return found if plain else None
 
 
 def mask_absent(x: Tensor, weight: Tensor | None) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import SettingError
-from isthmus.networks.base import EncoderDecoder, Network, mask_absent
+from isthmus.networks.base import EncoderDecoder, Network, mask_absent, plain_chain
 from isthmus.spec import SampleSpec
 
 
@@ -47,12 +47,21 @@ class Custom(Network):
         return _probe(self.encoder, spec.shape)[-1]
 
     def build(self, spec: SampleSpec, n_features: int, n_components: int, n_parameters: int) -> EncoderDecoder:
-        module = EncoderDecoder()
+        module = _CustomModule()
         module.encoder = _Encoder(copy.deepcopy(self.encoder), spec, n_features)
         shape = list(spec.shape)
         shape[spec.channels] = n_parameters
         module.decoder = _Decoder(copy.deepcopy(self.decoder), tuple(shape))
         return module
+
+
+class _CustomModule(EncoderDecoder):
+    def chain(self) -> list[tuple[nn.Linear, nn.Module]] | None:
+        """Of one layer: of more, nobody notes what the inner ones give."""
+        inner: Any = self.encoder.inner
+        layers = list(inner) if type(inner) is nn.Sequential else [inner]
+        plain = isinstance(self.encoder.head, nn.Identity) and len(layers) > 0
+        return plain_chain([(layers[0], layers[1:])]) if plain else None
 
 
 class _Encoder(nn.Module):

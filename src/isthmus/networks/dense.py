@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from isthmus.errors import SettingError
 from isthmus.networks._activations import ACTIVATIONS
-from isthmus.networks.base import EncoderDecoder, Network, mask_absent
+from isthmus.networks.base import EncoderDecoder, Network, mask_absent, plain_chain
 from isthmus.spec import SampleSpec
 
 NORMALISATIONS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
@@ -145,6 +145,9 @@ class _DenseModule(EncoderDecoder):
 
     def stages(self) -> list[tuple[nn.Module, nn.Module]]:
         return list(zip(self.encoder.layers, reversed(list(self.decoder.layers)), strict=True))  # type: ignore[arg-type]
+
+    def chain(self) -> list[tuple[nn.Linear, nn.Module]] | None:
+        return plain_chain((layer.linear, layer.after) for layer in cast(Any, self.encoder).layers)
 
 
 class _Encoder(nn.Module):

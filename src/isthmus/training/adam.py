@@ -67,6 +67,8 @@ class FusedAdam:
 
     def step(self) -> None:
         moving = [place for place, parameter in enumerate(self.parameters) if parameter.grad is not None]
+        if not moving:  # the kernel wants some
+            return
         for place in moving:
             if place not in self.state:
                 self.state[place] = _fresh(self.parameters[place])

@@ -26,10 +26,10 @@ from isthmus.training._middle import between, middle_of
 from isthmus.training._products import Linear, choose
 from isthmus.training.batch import Batch
 from isthmus.training.settings import Training
-from isthmus.variants import Denoising, L1Sparse, Masked, TopK, Variational
+from isthmus.variants import Denoising, L1Sparse, Masked, Orthogonal, TopK, Variational, Wasserstein
 
 #: Variants that look at nothing but the sample and the code.
-LOCAL = (Denoising, L1Sparse, Masked, TopK, Variational)
+LOCAL = (Denoising, L1Sparse, Masked, Orthogonal, TopK, Variational, Wasserstein)
 
 
 class DenseStep:

@@ -28,6 +28,7 @@ from isthmus.training.devices import fitting_threads, one_thread, own_randomness
 from isthmus.training.failing import NotFinite, check_finite, likely_cause, warn_of_end
 from isthmus.training.history import Epoch, History
 from isthmus.training.interrupts import Interrupts
+from isthmus.training.preparing import forget, prepare
 from isthmus.training.pretraining import pretrain
 from isthmus.training.rows import AnyRows, Rows, cuts, shuffled, split
 from isthmus.training.schedules import Position
@@ -91,6 +92,7 @@ def train(
             run.go()
     finally:
         run.way.release()
+        forget(module)
         for watcher in watchers:
             watcher.close()
     return run.state.history
@@ -140,7 +142,7 @@ class _Run:
     def go(self) -> None:
         stored = self._stored()
         reseed(self.device, self.seed)
-        self._prepare()
+        prepare(self.module, lambda: self._chunks(self.rows), self.state.generator)
         if stored is not None:
             self.state.restore(stored)
         facts = {"rows": self.n_samples, "rows per step": self.size, "epochs": self.max_epochs}
@@ -187,11 +189,11 @@ class _Run:
         self.peers.reseed(self.state.generator, self.seed, self.state.step)
         terms = self.way.terms(batch, self.state.generator, learn=True)
         terms = self.peers.mean(self.way.parameters, terms, share, self.interrupts.asked)
-        if self.training.clip is not None:
-            nn.utils.clip_grad_norm_(self.way.parameters, self.training.clip)
         self.rate = self.training.learning_rate * self._factor()
         for optimizer in self.state.optimizers:
             for group in optimizer.param_groups:
+                if self.training.clip is not None:  # an adversary's gradients do not count among the others
+                    nn.utils.clip_grad_norm_(group["params"], self.training.clip)
                 group["lr"] = self.rate
             optimizer.step()
         self.state.step += 1
@@ -226,11 +228,6 @@ class _Run:
         return self.peers.any(any([callback(report) is True for callback in self.training.callbacks]))
 
     # -- pieces
-
-    def _prepare(self) -> None:
-        for variant in getattr(self.module, "variants", ()):
-            if variant.changes("prepare"):
-                variant.prepare(lambda: (batch.x for batch in self._chunks(self.rows)), self.state.generator)
 
     def _pretrain(self) -> None:
         if (part := self.training.resolved_pretrain()) is not None and not self.state.step:

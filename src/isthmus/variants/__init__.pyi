@@ -1,3 +1,4 @@
+from .adversarial import Adversarial as Adversarial
 from .binary import Binary as Binary
 from .contractive import Contractive as Contractive
 from .denoising import Denoising as Denoising
@@ -6,8 +7,11 @@ from .importance_weighted import ImportanceWeighted as ImportanceWeighted
 from .kl_sparse import KLSparse as KLSparse
 from .l1_sparse import L1Sparse as L1Sparse
 from .masked import Masked as Masked
+from .neighbours import Neighbours as Neighbours
 from .nested_dropout import NestedDropout as NestedDropout
 from .norm_mask import NormMask as NormMask
+from .orthogonal import Orthogonal as Orthogonal
 from .quantized import Quantized as Quantized
 from .top_k import TopK as TopK
 from .variational import Variational as Variational
+from .wasserstein import Wasserstein as Wasserstein

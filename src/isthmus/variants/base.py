@@ -29,6 +29,10 @@ class Pass(Protocol):
         """The deterministic code of these features."""
         ...
 
+    def chain(self) -> list[tuple[nn.Linear, nn.Module]] | None:
+        """From sample to code as linear layers, each with its element-wise activation; None where there is more."""
+        ...
+
 
 class Variant(Part):
     """One idea. Override the station it changes, and nothing else."""
@@ -38,6 +42,8 @@ class Variant(Part):
     requires: ClassVar[tuple[str, ...]] = ()
     #: Whether it hides values from the encoder and tells it which ones.
     hides: ClassVar[bool] = False
+    #: Whether its penalty asks for gradients by what the encoder is shown.
+    differentiates: ClassVar[bool] = False
     #: Where `neutral` has no answer: the exact limit that a test holds it against instead.
     exact_limit: ClassVar[str] = ""
     #: What `build` made, in the copy that a module owns.
@@ -52,7 +58,13 @@ class Variant(Part):
         return None
 
     def prepare(self, batches: Callable[[], Iterable[Tensor]], generator: torch.Generator) -> None:
-        """Called once before training, for what needs all data; `batches()` goes through x from the start."""
+        """Called once before training, for what needs all data.
+
+        `batches()` goes through x of the training rows from the start; absent values are NaN there.
+        """
+
+    def forget(self) -> None:
+        """Called once after training: let go of what `prepare` gathered, so that a model does not carry it about."""
 
     def corrupt(self, reconstruction: Reconstruction) -> None:
         """May change seen, seen_weight, target and weight, in a stochastic pass only."""
