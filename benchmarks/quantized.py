@@ -81,7 +81,7 @@ class Bench:
         self.table.add_row(name, f"{size} x {levels}", bits, f"{error:.2f}", use, f"{self.seconds:.0f}")
 
     def learned(self, size: int) -> None:
-        model = self.fitted(size, Quantized(n_codes=N_CODES, revive=0.5))
+        model = self.fitted(size, Quantized(n_codes=N_CODES, revive=0.6))
         variant = model.module_.variants[0]
         # a code chooses the entries that it is made of
         indices = variant.indices(torch.as_tensor(model.transform(self.test).reshape(-1, size)))
@@ -104,7 +104,7 @@ class Bench:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=20000, help="training pictures")
+    parser.add_argument("--rows", type=int, default=30000, help="training pictures")
     parser.add_argument("--size", type=int, default=16, help="numbers of an entry of the codebook")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 import warnings
@@ -16,7 +17,7 @@ import torch
 from scipy import integrate, stats
 from torch import Tensor, distributions
 
-from isthmus import Autoencoder, Training, giving
+from isthmus import Autoencoder, Training, giving, load
 from isthmus.data import Tables
 from isthmus.errors import DoctorWarning, SettingError
 from isthmus.likelihoods import (
@@ -31,12 +32,12 @@ from isthmus.likelihoods import (
     StudentT,
     ZeroInflated,
 )
-from isthmus.likelihoods.base import Likelihood
+from isthmus.likelihoods.base import Likelihood, built
 from isthmus.module import AutoencoderModule
 from isthmus.networks import Dense
 from isthmus.part import resolve
 from isthmus.spec import Column, SampleSpec
-from isthmus.training import Batch
+from isthmus.training import Batch, train
 from isthmus.variants import Masked
 
 COUNTED = [
@@ -443,7 +444,7 @@ def test_the_annealed_mean_lies_between_the_mean_and_the_most_probable_level() -
         (StudentT(degrees_of_freedom="many"), "degrees_of_freedom is 'many'"),  # type: ignore[arg-type]
         (StudentT(scale=-1.0), "scale is -1.0; it must be a number above 0"),
         (Poisson(link="log"), "link is 'log'; it must be one of softplus, exp, softmax"),  # type: ignore[arg-type]
-        (NegativeBinomial(dispersion=0.0), "dispersion is 0.0; it must be a number above 0, or 'learned'"),
+        (NegativeBinomial(dispersion=0.0), "dispersion is 0.0; it must be a number above 0, 'learned' or 'per_column'"),
         (NegativeBinomial(library=0.0), "library of negative_binomial is 0.0; it must be a number of at least 1e-06"),
         (Multinomial(total=0), "total of multinomial is 0; it must be a whole number of at least 1"),
         (BetaBinomial(trials=2.5), "trials of beta_binomial is 2.5; it must be a whole number"),  # type: ignore[arg-type]
@@ -492,6 +493,119 @@ def test_the_doctor_says_when_values_are_no_shares() -> None:
         assert "from 0 to 1" in findings(likelihood, counts())["range"]
         assert "range" not in findings(likelihood, counts(), scaling="minmax")
     assert "range" not in findings("student_t", counts(), scaling="standard")
+
+
+def test_the_doctor_says_when_values_are_no_choice_of_a_level() -> None:
+    frame = pl.DataFrame({"kind": ["a", "b", "c"] * 100, "seen": [True, False] * 150, "visits": np.arange(300) % 7})
+    said = findings("categorical", frame, scaling="auto")["range"]
+    assert said.startswith("columns 'seen', 'visits' have values that are no choice of one level out of several")
+    assert "'seen' has values that are no choice" in findings(Mixed(boolean="categorical"), frame, "auto")["range"]
+    assert "range" not in findings("categorical", frame.select("kind"), scaling="auto")
+    assert "samples have values that are no choice" in findings("categorical", counts())["range"]
+    assert "range" not in findings("categorical", np.eye(8)[counts().argmax(1)])
+
+
+@pytest.mark.parametrize("likelihood", ["normal", "student_t", "bernoulli", "poisson", "quantised"])
+def test_the_doctor_says_when_words_would_be_taken_as_numbers(likelihood: str) -> None:
+    frame = pl.DataFrame({"kind": ["a", "b", "c"] * 100, "other": ["x", "y"] * 150})
+    said = findings(likelihood, frame, scaling="auto")["words"]
+    assert said.startswith("columns 'kind', 'other' have words") and f"the likelihood '{likelihood}' takes" in said
+    mixed = Mixed(categorical=likelihood)
+    assert "words" in findings(mixed, frame, scaling="auto")
+    for right in ("auto", "categorical", Mixed(numeric=likelihood)):
+        assert not {"words", "range"} & set(findings(right, frame, scaling="auto"))
+
+
+def test_the_doctor_says_when_shares_are_of_another_number_of_trials() -> None:
+    shares = np.random.default_rng(0).integers(0, 17, (300, 5)) / 16
+    assert "levels" not in findings(BetaBinomial(trials=16), shares)
+    assert "levels" not in findings(BetaBinomial(trials=255), shares)  # as near as pictures ever need
+    said = findings(BetaBinomial(trials=10), shares)["levels"]
+    assert "is no share of 10 trials" in said and "set trials to" in said
+
+
+def test_the_doctor_says_when_a_density_would_grow_without_limit() -> None:
+    shares = np.random.default_rng(0).uniform(size=(300, 5))
+    assert "density" not in findings("continuous_bernoulli", shares)
+    assert "use likelihood='bernoulli'" in findings("continuous_bernoulli", shares.round())["density"]
+    assert not {"density", "range"} & set(findings("bernoulli", shares.round()))
+
+
+def test_the_doctors_advice_on_pictures_is_for_pictures() -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (60, 8, 8)).astype(np.uint8)
+    model = Autoencoder(2, likelihood="poisson", network="dense", training=Training(max_epochs=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DoctorWarning)
+        model.fit(pictures)
+    said = next(finding.text for finding in model.doctor_ if finding.code == "range")
+    assert "'poisson' is for counts" in said and "use likelihood='beta_binomial'" in said and "tables" not in said
+
+
+# ---- one dispersion for each column
+
+
+def spread_counts(n: int = 3000) -> Any:
+    """Independent columns with mean 6, whose dispersions are 0.1, 0.5 and 1.5."""
+    numpy = np.random.default_rng(1)
+    return numpy.poisson(6 * np.stack([numpy.gamma(1 / d, d, n) for d in (0.1, 0.5, 1.5)], axis=1)).astype(np.float32)
+
+
+def trained_dispersions(module: AutoencoderModule) -> Tensor:
+    (free,) = (value for name, value in module.state_dict().items() if name.startswith("built.likelihood"))
+    return torch.nn.functional.softplus(free) + 1e-3
+
+
+PER_COLUMN = NegativeBinomial(dispersion="per_column")
+
+
+@pytest.mark.parametrize(
+    "likelihood", [PER_COLUMN, ZeroInflated(PER_COLUMN), Mixed(numeric=PER_COLUMN)], ids=["nb", "zinb", "mixed"]
+)
+def test_dispersions_per_column_are_learned_and_found(likelihood: Likelihood) -> None:
+    x = torch.from_numpy(spread_counts())
+    torch.manual_seed(0)
+    module = AutoencoderModule(SampleSpec((3,)), 1, Dense(widths=()), likelihood)
+    assert likelihood.trained is None  # what was passed in keeps no weights
+    with torch.no_grad():  # independent columns: no code helps, all is in the biases and the dispersions
+        module.network.encoder.layers[0].linear.weight.zero_()
+    module.network.encoder.requires_grad_(False)
+    settings = Training(max_epochs=30, batch_size=100, learning_rate=0.03, validation=0.0)
+    train(module, lambda rows: Batch(x[torch.as_tensor(rows)]), len(x), settings)
+    found, true = trained_dispersions(module), torch.tensor([0.1, 0.5, 1.5])
+    if isinstance(likelihood, ZeroInflated):  # in the last column zeros of their own explain some of the spread as well
+        found, true = found[:2], true[:2]
+    torch.testing.assert_close(found, true, rtol=0.15, atol=0.02)
+
+
+def test_a_dispersion_per_column_is_the_law_with_that_number() -> None:
+    module = AutoencoderModule(SampleSpec((3,)), 2, "dense", PER_COLUMN).double()
+    module.built["likelihood"].free.data.fill_(0.3)
+    number = float(torch.nn.functional.softplus(torch.tensor(0.3, dtype=torch.float64)) + 1e-3)
+    raw, target = random(4, 3), torch.poisson(5 + random(4, 3).abs())
+    fixed = NegativeBinomial(dispersion=number)(raw, width(3))
+    torch.testing.assert_close(module.likelihood(raw, module.spec).nll(target), fixed.nll(target))
+    pictures = SampleSpec((3, 4, 4), channels=0)
+    own = built(PER_COLUMN, pictures)
+    own.trained.double().free.data.copy_(torch.tensor([-1.0, 0.0, 1.0]))  # type: ignore[union-attr]
+    raw, target = random(2, 3, 4, 4), torch.ones(2, 3, 4, 4, dtype=torch.float64)
+    second = torch.nn.functional.softplus(torch.tensor(0.0, dtype=torch.float64)) + 1e-3
+    expected = NegativeBinomial(dispersion=float(second))(raw, pictures).nll(target)[:, 1]
+    torch.testing.assert_close(own(raw, pictures).nll(target)[:, 1], expected)
+
+
+def test_dispersions_per_column_come_back_from_the_file(tmp_path: Any) -> None:
+    x = spread_counts(200)
+    model = Autoencoder(2, likelihood=PER_COLUMN, data_type=Tables(scaling="none"), training=Training(max_epochs=3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DoctorWarning)
+        model.fit(x).save(tmp_path / "model.safetensors")
+    again = load(tmp_path / "model.safetensors")
+    assert float((trained_dispersions(again.module_) - 0.694).abs().max()) > 1e-3
+    np.testing.assert_array_equal(again.score_samples(x), model.score_samples(x))
+    copied = copy.deepcopy(model.module_)
+    copied.built["likelihood"].free.data.add_(1.0)
+    x = torch.from_numpy(x)
+    assert float((copied.loss(x) - model.module_.loss(x)).detach().abs()) > 1e-3
 
 
 # ---- through a whole model

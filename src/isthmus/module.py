@@ -10,13 +10,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from isthmus.errors import SettingError
-from isthmus.likelihoods.base import Distribution, FromCallable, Likelihood
+from isthmus.likelihoods.base import Distribution, FromCallable, Likelihood, built
 from isthmus.networks.base import EncoderDecoder, Network, mask_absent
 from isthmus.networks.custom import Custom
 from isthmus.part import Part, resolve
@@ -75,6 +75,9 @@ class AutoencoderModule(nn.Module):
             self.spec, n_features, n_components, self.likelihood.n_parameters(self.spec)
         )
         self.built = nn.ModuleDict()
+        self.likelihood = built(self.likelihood, self.spec)
+        if self.likelihood.trained is not None:
+            self.built["likelihood"] = self.likelihood.trained
         for variant in self.variants:
             variant.trained = variant.build(self.spec, n_components)
             if variant.trained is not None:
@@ -162,6 +165,17 @@ class AutoencoderModule(nn.Module):
     ) -> Tensor:
         """What training minimises: the mean over the batch, a scalar in nats per sample."""
         return self.penalise(self.reconstruct(x, weight, seen, target, generator)).loss
+
+    def train(self, mode: bool = True) -> Self:
+        """As torch's, but layers whose parameters are all frozen stay as they are used: nothing drops out of them, and
+        no running statistics change.
+        """
+        super().train(mode)
+        for part in self.network.modules():
+            own = list(part.parameters())
+            if own and not any(parameter.requires_grad for parameter in own):
+                part.eval()
+        return self
 
     def draw_codes(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor | None:
         """New codes of this shape from the prior; None where there is none.

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from isthmus.errors import SettingError
@@ -31,13 +31,28 @@ def log_softplus(raw: Tensor) -> Tensor:
     return torch.where(low, raw - raw.clamp_max(-15).exp() / 2, functional.softplus(raw.clamp_min(-15)).log())
 
 
-def split_dispersion(raw: Tensor, dispersion: float | str, minimum: float, axis: int) -> tuple[Tensor, Tensor]:
-    """What is left of raw, and the dispersion: the second half of raw where it is learned."""
+class PerColumn(nn.Module):
+    """One dispersion for each element of the channel axis, the same in all samples."""
+
+    def __init__(self, n_channels: int):
+        super().__init__()
+        self.free = nn.Parameter(torch.zeros(n_channels))
+
+
+def split_dispersion(
+    raw: Tensor, dispersion: float | str, minimum: float, axis: int, trained: nn.Module | None = None
+) -> tuple[Tensor, Tensor]:
+    """What is left of raw, and the dispersion: the second half of raw where it is learned, one for each column where
+    that is wanted; before a module has built them those are what they begin with.
+    """
+    if dispersion == "per_column":
+        free = trained.free if isinstance(trained, PerColumn) else raw.new_zeros(raw.shape[axis])
+        return raw, functional.softplus(free.view(-1, *[1] * (-axis - 1))) + minimum
     if dispersion == "learned":
         rest, free = raw.chunk(2, dim=axis)
         return rest, functional.softplus(free) + minimum
     if isinstance(dispersion, str) or not dispersion > 0:
-        raise SettingError(f"dispersion is {dispersion!r}; it must be a number above 0, or 'learned'.")
+        raise SettingError(f"dispersion is {dispersion!r}; it must be a number above 0, 'learned' or 'per_column'.")
     return raw, raw.new_tensor(dispersion)
 
 

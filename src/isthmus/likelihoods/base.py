@@ -6,12 +6,13 @@ Axes: raw and target are (..., *spec.shape), where the dots are B or S, B. Along
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from isthmus.errors import SettingError
 from isthmus.part import Part
@@ -59,6 +60,12 @@ class Likelihood(Part):
     support: ClassVar[tuple[float | None, float | None]] = (None, None)
     #: Whether a target is a count: 0, 1, 2 and so on.
     whole: ClassVar[bool] = False
+    #: What `build` made, in the copy that a module owns.
+    trained: nn.Module | None = None
+
+    def build(self, spec: SampleSpec) -> nn.Module | None:
+        """What it learns beside the decoder's numbers, if anything; asked of a copy, whose `trained` it becomes."""
+        return None
 
     @abstractmethod
     def n_parameters(self, spec: SampleSpec) -> int:
@@ -67,6 +74,13 @@ class Likelihood(Part):
     @abstractmethod
     def __call__(self, raw: Tensor, spec: SampleSpec) -> Distribution:
         """The distribution that raw describes."""
+
+
+def built(law: Likelihood, spec: SampleSpec) -> Likelihood:
+    """A copy that owns what it learns; the law itself where that is nothing."""
+    own = copy.copy(law)
+    own.trained = own.build(spec)
+    return law if own.trained is None else own
 
 
 class FromCallable(Likelihood):

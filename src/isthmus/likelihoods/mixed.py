@@ -5,9 +5,9 @@ from functools import lru_cache
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from isthmus.likelihoods.base import Distribution, Likelihood
+from isthmus.likelihoods.base import Distribution, Likelihood, built
 from isthmus.part import resolve
 from isthmus.spec import Kind, SampleSpec
 
@@ -51,6 +51,11 @@ class Mixed(Likelihood):
     def examples(cls) -> list[Self]:
         return [cls(), cls(numeric="laplace(scale='learned')")]
 
+    def build(self, spec: SampleSpec) -> nn.Module | None:
+        self._learning = [(built(law, own), own, elements) for law, own, elements in self.heads(spec)]
+        trained = [law.trained for law, _, _ in self._learning if law.trained is not None]
+        return nn.ModuleList(trained) if trained else None
+
     def n_parameters(self, spec: SampleSpec) -> int:
         return sum(law.n_parameters(own) for law, own, _ in self.heads(spec))
 
@@ -65,6 +70,8 @@ class Mixed(Likelihood):
 
     def heads(self, spec: SampleSpec) -> list[tuple[Likelihood, SampleSpec, Tensor]]:
         """For each kind of column that there is: its law, its own spec, and its elements."""
+        if self.trained is not None:
+            return self._learning
         laws: dict[Kind, str | Likelihood] = {
             "numeric": self.numeric,
             "boolean": self.boolean,

@@ -3,10 +3,10 @@ from __future__ import annotations
 from typing import ClassVar, Literal, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from isthmus.likelihoods._counts import Counts, Link, Means, gamma_draw, split_dispersion, wide
+from isthmus.likelihoods._counts import Counts, Link, Means, PerColumn, gamma_draw, split_dispersion, wide
 from isthmus.likelihoods.base import Distribution, Likelihood
 from isthmus.part import Limit
 from isthmus.spec import SampleSpec
@@ -23,7 +23,8 @@ class NegativeBinomial(Likelihood):
 
     Parameters
     ----------
-    dispersion : how much more the counts vary, above 0, where 0 would be Poisson; or "learned", one for each element.
+    dispersion : how much more the counts vary, above 0, where 0 would be Poisson; or "learned", one for each element of
+        each sample; or "per_column", learned as well but the same in all samples, for few rows or sparse counts.
     link : how a mean follows from the decoder's number: "softplus", "exp", or "softmax", the shares of a row's total.
     library : what the means are multiplied with. Under "softmax" it is the total of samples whose own is not known,
         such as new ones; of a row that is there, the sum of its present counts is taken.
@@ -31,7 +32,7 @@ class NegativeBinomial(Likelihood):
 
     Raises
     ------
-    SettingError : for a dispersion that is neither a positive number nor "learned", or an unknown link.
+    SettingError : for a dispersion that is neither a positive number nor one of these words, or an unknown link.
 
     >>> import torch
     >>> from isthmus.spec import SampleSpec
@@ -47,7 +48,7 @@ class NegativeBinomial(Likelihood):
 
     def __init__(
         self,
-        dispersion: float | Literal["learned"] = "learned",
+        dispersion: float | Literal["learned", "per_column"] = "learned",
         link: Link = "softplus",
         library: float = 1.0,
         minimum: float = 1e-3,
@@ -59,14 +60,18 @@ class NegativeBinomial(Likelihood):
 
     @classmethod
     def examples(cls) -> list[Self]:
-        return [cls(), cls(dispersion=0.5, link="exp"), cls(link="softmax", library=6.0)]
+        softmax = cls(link="softmax", library=6.0)
+        return [cls(), cls(dispersion=0.5, link="exp"), softmax, cls(dispersion="per_column")]
+
+    def build(self, spec: SampleSpec) -> nn.Module | None:
+        return PerColumn(spec.n_channels) if self.dispersion == "per_column" else None
 
     def n_parameters(self, spec: SampleSpec) -> int:
         return spec.n_channels * (2 if self.dispersion == "learned" else 1)
 
     def __call__(self, raw: Tensor, spec: SampleSpec) -> Distribution:
         self.check()
-        raw, dispersion = split_dispersion(raw, self.dispersion, self.minimum, spec.axis)
+        raw, dispersion = split_dispersion(raw, self.dispersion, self.minimum, spec.axis, self.trained)
         return _NegativeBinomial(Means(raw, self.link, self.library, spec.axis), dispersion)
 
 

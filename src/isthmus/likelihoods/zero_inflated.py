@@ -3,11 +3,11 @@ from __future__ import annotations
 from typing import ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from isthmus.errors import SettingError
-from isthmus.likelihoods.base import Distribution, Likelihood
+from isthmus.likelihoods.base import Distribution, Likelihood, built
 from isthmus.part import resolve
 from isthmus.spec import SampleSpec
 
@@ -47,6 +47,10 @@ class ZeroInflated(Likelihood):
     def examples(cls) -> list[Self]:
         return [cls(), cls(counts="poisson(link='exp')")]
 
+    def build(self, spec: SampleSpec) -> nn.Module | None:
+        self._counted = built(self._law(), spec)
+        return self._counted.trained
+
     def n_parameters(self, spec: SampleSpec) -> int:
         return self._law().n_parameters(spec) + spec.n_channels
 
@@ -56,6 +60,8 @@ class ZeroInflated(Likelihood):
         return _ZeroInflated(law(inner, spec), gate)
 
     def _law(self) -> Likelihood:
+        if self.trained is not None:
+            return self._counted
         law = resolve("likelihoods", self.counts, Likelihood)
         if not law.whole or law.name() == "multinomial" or isinstance(law, ZeroInflated):
             raise SettingError(

@@ -15,4 +15,5 @@ from .schedules import Exponential as Exponential
 from .schedules import Plateau as Plateau
 from .schedules import Step as Step
 from .settings import Training as Training
+from .warm_up import WarmUp as WarmUp
 from .watch import EpochReport as EpochReport

@@ -71,6 +71,8 @@ class DenseStep:
         """Whether the gradients of this module are known here."""
         if training.l1:
             return False
+        if isinstance(module, AutoencoderModule) and module.likelihood.trained is not None:
+            return False
         if type(module) is not AutoencoderModule or type(module.architecture) is not Dense:
             return False
         if not all(type(variant) in LOCAL for variant in module.variants):

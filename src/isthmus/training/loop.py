@@ -36,6 +36,7 @@ from isthmus.training.settings import Training, optimizers_of
 from isthmus.training.state import RunState, add, numbers
 from isthmus.training.steps import step_of
 from isthmus.training.threads import ThreadTrial
+from isthmus.training.warm_up import settled_after, warming
 from isthmus.training.watch import EpochReport, Watcher
 
 Batches = Callable[[Rows], Batch]
@@ -125,9 +126,11 @@ class _Run:
         self.checkpoint = training.resolved_checkpoint()
         self.alone = one_thread(products(module, self.shape), self.size)
         self.way = step_of(module, training, self.size, bf16, self.alone)
+        self.way = warming(self.way, module, training, lambda: self.state.step / self.steps_per_epoch)
         adversaries = module.adversaries() if isinstance(module, AutoencoderModule) else []
         optimizers = optimizers_of(self.way.parameters, adversaries, training)
         self.state = RunState(module, optimizers, torch.Generator(self.device).manual_seed(seed))
+        self.state.settled_after = settled_after(module, training)
         if training.ema is not None:
             self.state.average = WeightAverage(self.way.parameters, training.ema)
         self.recent: list[Tensor | float] = []  # losses since the last look, newest last
@@ -262,10 +265,8 @@ class _Run:
         return {name: float(value) / share.whole for name, value in self.peers.total(sums).items()}
 
     def _factor(self) -> float:
-        losses = self.losses
-        return self.schedule.factor(
-            Position(self.state.step, self.max_epochs * self.steps_per_epoch, len(losses), losses)
-        )
+        n_steps = self.max_epochs * self.steps_per_epoch
+        return self.schedule.factor(Position(self.state.step, n_steps, len(self.losses), self.losses))
 
     # -- when something goes wrong
 

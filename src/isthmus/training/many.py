@@ -19,6 +19,7 @@ from isthmus.training.many_step import linears
 from isthmus.training.optimizers import Adam, AdamW
 from isthmus.training.rows import split
 from isthmus.training.settings import Training
+from isthmus.training.warm_up import rising_of
 from isthmus.training.watch import Watcher
 from isthmus.variants import Denoising, L1Sparse
 
@@ -124,6 +125,7 @@ def _kind(module: AutoencoderModule, training: Training, n_samples: int) -> Any:
     ):
         return None
     others = any(type(variant) not in (Denoising, L1Sparse) for variant in module.variants)
+    others = others or bool(rising_of(module, training))
     if others or module.spec.gaps or isinstance(module.likelihood, FromCallable):
         return None
     chain = linears(module)

@@ -32,6 +32,7 @@ class RunState:
     best: dict[str, Tensor] | None = None  # the weights with the lowest held-out loss
     best_loss: float = math.inf
     average: WeightAverage | None = None  # of the weights, where one is wanted
+    settled_after: float = 0.0  # epochs until no weight of the loss warms up any more; patience begins there
 
     @property
     def device(self) -> torch.device:
@@ -44,7 +45,7 @@ class RunState:
     def decide(self, asked_to_stop: bool, max_epochs: int, patience: int | None) -> None:
         """Whether this was the last epoch, and why; `patience` is None where nothing is held out."""
         done = len(self.history)
-        waited = done - (self.history.best_epoch or 0)
+        waited = done - max(self.history.best_epoch or 0, math.ceil(self.settled_after))
         if asked_to_stop:
             self.history.ended = f"a callback asked to stop after epoch {done}"
         elif done >= max_epochs:

@@ -60,6 +60,7 @@ class AutogradStep:
 
     def __init__(self, module: nn.Module, training: Training, bf16: bool = False):
         self.module, self.l1, self.bf16 = module, training.l1, bf16
+        self.has_l1 = bool(training.l1)  # which may begin at 0
         self.name = "autograd, bf16" if bf16 else "autograd"
         _lay(module, torch.channels_last)  # a picture's channels side by side: convolutions are faster so
 
@@ -82,7 +83,7 @@ class AutogradStep:
             loss, terms = self.module.penalise(done).loss, done.terms()
         else:
             loss, terms = self.module.loss(batch.x, batch.weight, None, batch.target), {}  # type: ignore[operator]
-        if self.l1:
+        if self.has_l1:
             terms["l1"] = self.l1 * _l1(self.module)
             loss = loss + terms["l1"]
         return loss, terms
