@@ -21,6 +21,9 @@ class Binary(Variant):
     goes straight through the choice: it is that of the bit's mean. Bengio et al. 2013, "Estimating or Propagating
     Gradients Through Stochastic Neurons"; codes: Salakhutdinov & Hinton 2009, "Semantic Hashing".
 
+    Use it when codes are to be compared or kept by the million: shared bits are counted in an instant. Not where
+    samples must come back finely: as many bits say more in `finite_scalar` and `quantized`.
+
     Parameters
     ----------
     signs : whether the two values are -1 and 1 (default), instead of 0 and 1.

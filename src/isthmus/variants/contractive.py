@@ -28,6 +28,9 @@ class Contractive(Variant):
     Use it where small changes of the input are noise, and for features that a classifier is to go on with. Denoising
     asks for nearly the same and costs less; against large damage it is the better one.
 
+    Use it when codes go on to a classifier or to a search for neighbours, and small changes of a sample mean nothing.
+    Not where the changes that matter are small themselves, and not to make codes fit for drawing new samples.
+
     Parameters
     ----------
     weight : strength of the penalty, in nats per squared unit of code by unit of sample.

@@ -18,6 +18,9 @@ class Denoising(Variant):
 
     Vincent et al. 2010, "Stacked Denoising Autoencoders", JMLR 11:3371.
 
+    Use it first when codes are wanted as features, or when later samples will be spoiled: it hardly costs time. Not for
+    compression, where the sample itself is to come back and nothing was ever spoiled.
+
     Parameters
     ----------
     damage : how samples are spoiled: gaussian, masking, salt_and_pepper, swap, or a Damage object.

@@ -23,6 +23,9 @@ class FiniteScalar(Variant):
     to the nearest of its levels, which lie evenly from -1 to 1, so that an odd number has a level at 0. The gradient
     goes straight through the rounding and is the tanh's own.
 
+    Use it when codes must be whole numbers and nothing about a codebook should be able to go wrong. Not for few bits on
+    a long code, where two levels are the least a component can have: entries of `quantized` share theirs.
+
     Parameters
     ----------
     levels : levels of every component, at least 2, or one number for each component; a component takes log2(levels)

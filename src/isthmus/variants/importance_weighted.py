@@ -16,6 +16,9 @@ class ImportanceWeighted(Variant):
 
     Burda et al. 2016, "Importance Weighted Autoencoders". Needs variational, which draws the codes.
 
+    Use it when the likelihood of new data is the result, or when `variational` leaves components unused. Not for closer
+    reconstructions, and not where time is short: every sample of the code is one more pass through the decoder.
+
     Parameters
     ----------
     samples : how many codes are averaged in training; 1 gives the variational bound, more never loosens it.

@@ -25,6 +25,9 @@ class KLSparse(Variant):
     small targets. Ng's units are sigmoids, whose values are shares already (`squash="none"`); codes and most layers
     here are not, so by default tanh(|value|) is taken: 0 for a value of zero, near 1 for a large one of either sign.
 
+    Use it when many units should share the work, each with a meaning of its own, as strokes do in handwriting. Not when
+    the number of active units has to be known: that is `top_k`.
+
     Parameters
     ----------
     target : the activity that is asked for, between 0 and 1; or one number for each component of the code.

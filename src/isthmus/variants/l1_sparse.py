@@ -16,6 +16,13 @@ class L1Sparse(Variant):
 
     The penalty is the weight times the sum of the code's absolute values; it grows with activation.
 
+    Olshausen & Field 1996, "Emergence of simple-cell receptive field properties by learning a sparse code for natural
+    images", with the absolute value as its measure of sparseness.
+
+    Use it when a wide code should explain every sample by few components, and how many may differ between samples. Not
+    where components must be exactly zero (they only come near it), or where sizes count: all are drawn towards zero.
+    `top_k` gives exact zeros and shrinks nothing.
+
     Parameters
     ----------
     weight : strength of the penalty, in nats per unit of activation.

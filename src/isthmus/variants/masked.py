@@ -16,6 +16,9 @@ class Masked(Variant):
     Unlike denoising by masking, the encoder knows what is hidden; the same network then handles values that are
     really absent. He et al. 2022, "Masked Autoencoders Are Scalable Vision Learners".
 
+    Use it when values will be absent later on, or when codes of pictures and tables are wanted as features. Not where
+    cells know nothing of each other: there is nothing to guess from.
+
     Parameters
     ----------
     share : share of the cells that are hidden, between 0 and 1.

@@ -20,6 +20,9 @@ class NestedDropout(Variant):
     linear autoencoder finds the principal directions themselves, in order, and not only their subspace. Rippel et al.
     2014, "Learning Ordered Representations with Nested Dropout".
 
+    Use it when the length of the code is to be chosen afterwards, or when its components are to be read one by one. Not
+    when the length is known: a code trained at that length alone comes closer.
+
     Parameters
     ----------
     keep : probability that one component more is kept, from 0 to 1; at 1 nothing is dropped. The last of n

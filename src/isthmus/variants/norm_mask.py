@@ -24,6 +24,9 @@ class NormMask(Variant):
     Normalization"; Liu et al. 2017, "Learning Efficient Convolutional Networks through Network Slimming", who cut
     channels by these scales.
 
+    Use it when nobody can say how wide the code should be. Not with a handful of rows in a batch, whose spread says
+    little, and not where a narrow code is given: it has no width to lose.
+
     Parameters
     ----------
     weight : strength of the penalty, in nats per unit of scale.

@@ -28,6 +28,9 @@ class Quantized(Variant):
     mode; the decoder of a pass sees the entries from before. An entry that is hardly chosen is dead and becomes a
     feature vector drawn from the batch; so does every entry in the first pass.
 
+    Use it to compress, or when a second model is to learn the indices as a language is learned. Not with few rows,
+    which cannot fill a codebook, and not for a smooth map: codes jump from entry to entry.
+
     Parameters
     ----------
     n_codes : entries of each codebook; an index takes log2(n_codes) bits.

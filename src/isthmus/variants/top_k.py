@@ -30,6 +30,10 @@ class TopK(Variant):
     one is chosen often enough by itself. Gao et al. 2024, "Scaling and evaluating sparse autoencoders", have a loss of
     its own for the same purpose.
 
+    Use it when a few of many components should explain each sample, and how few is to be known beforehand. Not for a
+    short code, where every component is needed, and not where codes must change smoothly: a component comes or goes at
+    once.
+
     Parameters
     ----------
     k : how many components stay, at least 1; as many as there are, and nothing changes.

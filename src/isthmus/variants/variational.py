@@ -20,6 +20,9 @@ class Variational(Variant):
     Kingma & Welling 2014; beta: Higgins et al. 2017; free bits: Kingma et al. 2016. Outside training the code is the
     mean and nothing is drawn.
 
+    Use it when new samples are to be drawn, or when codes should form one map without holes. Not for the closest
+    reconstruction: the noise on the code costs sharpness, and with a large `beta` components fall silent altogether.
+
     Parameters
     ----------
     beta : weight of the rate; 1 gives the evidence lower bound.
