@@ -57,7 +57,7 @@ class Contender:
 
     train: Callable[[Order], Trained]
     imports: tuple[str, ...] = ("torch",)
-    works: tuple[str, ...] = ("W1", "W2", "W3", "W4")
+    works: tuple[str, ...] = ("W1", "W2", "W3", "W4", "W5")
     environment: dict[str, str] = field(default_factory=dict)
     differs: str = ""
 
@@ -68,10 +68,14 @@ class Contender:
 def autoencoder(workload: Workload, exact: bool = False, **settings: Any) -> Any:
     """The estimator that a user would write down."""
     from isthmus import Autoencoder
-    from isthmus.data import Tables
-    from isthmus.networks import Dense
+    from isthmus.data import Series, Tables
+    from isthmus.networks import Dense, Recurrent
 
-    network = Dense(widths=workload.widths, activation="relu") if workload.widths else halves(workload)
+    if workload.hidden:
+        network: Any = Recurrent(hidden=workload.hidden)
+        settings["data_type"] = Series(scaling="none")
+    else:
+        network = Dense(widths=workload.widths, activation="relu") if workload.widths else halves(workload)
     if workload.widths and (exact or workload.name != "W1"):  # W1 keeps the scaling that a user has
         settings["data_type"] = Tables(scaling="none")
     if workload.variational:
@@ -213,11 +217,12 @@ def keras_jax(order: Order) -> Trained:
     workload = order.workload
     keras.utils.set_random_seed(order.seed)
     model = keras_model(workload)
-    X = order.X if workload.widths else order.X[..., None]
+    shaped = lambda X: X if workload.widths or workload.hidden else X[..., None]  # noqa: E731
+    X = shaped(order.X)
     model.fit(X, X, epochs=order.epochs, batch_size=workload.batch, verbose=0, callbacks=[Stamp()])
 
     def reconstruct(X: Array) -> Array:
-        found: Array = model.predict(X if workload.widths else X[..., None], batch_size=1024, verbose=0)
+        found: Array = model.predict(shaped(X), batch_size=1024, verbose=0)
         return found
 
     return Trained(len(order.X), reconstruct, model)

@@ -11,7 +11,9 @@ from keras import layers, ops
 
 def keras_model(workload: Workload) -> Any:
     """A compiled model from samples to samples."""
-    if not workload.widths:
+    if workload.hidden:
+        model, loss = _recurrent(workload), "mse"
+    elif not workload.widths:
         model, loss = _pictures(), "binary_crossentropy"
     elif workload.variational:
         model, loss = _variational(workload), _cross_entropy_of_all
@@ -45,6 +47,13 @@ def _dense(workload: Workload) -> Any:
     for place, units in enumerate(sizes[1:], 1):
         hidden = _linear(hidden, units, None if place in (middle, last) else "relu")
     return keras.Model(start, hidden)
+
+
+def _recurrent(workload: Workload) -> Any:
+    start = keras.Input(workload.shape)
+    code = _linear(layers.LSTM(workload.hidden)(start), workload.components)
+    fed = layers.RepeatVector(workload.shape[0])(code)
+    return keras.Model(start, _linear(layers.LSTM(workload.hidden, return_sequences=True)(fed), workload.shape[1]))
 
 
 def _pictures() -> Any:

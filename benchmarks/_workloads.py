@@ -1,4 +1,4 @@
-"""What is trained: W1 to W4, synthetic data shaped like the usual ones, and the same networks as torch modules."""
+"""What is trained: W1 to W5, synthetic data shaped like the usual ones, and the same networks as torch modules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
-LATER = "W5 (LSTM windows) needs a recurrent network, which Isthmus does not have yet; choose W1, W2, W3 or W4."
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,8 @@ class Workload:
     Parameters
     ----------
     shape : of one sample.
-    widths : units of the hidden dense layers, from the outside in; empty for a convolutional network.
+    widths : units of the hidden dense layers, from the outside in; empty for other networks.
+    hidden : units of the recurrent layers; 0 for other networks.
     components : numbers in a code.
     likelihood : "normal" or "bernoulli".
     variational : whether codes are drawn, with the divergence from a standard normal law in the loss.
@@ -35,6 +35,7 @@ class Workload:
     shape: tuple[int, ...]
     components: int
     widths: tuple[int, ...] = ()
+    hidden: int = 0
     likelihood: str = "normal"
     variational: bool = False
 
@@ -49,8 +50,13 @@ WORKLOADS = {
     for one in (
         Workload("W1", "tabular 30-64-32-8-32-64-30", 76_800, 256, (30,), 8, (64, 32)),
         Workload("W2", "deep 784-512-256-64-256-512-784", 15_360, 256, (784,), 64, (512, 256)),
-        Workload("W3", "convolutional on 28 x 28", 5_120, 128, (28, 28), 128, (), "bernoulli"),
-        Workload("W4", "variational 784-400-20-400-784", 15_360, 128, (784,), 20, (400,), "bernoulli", True),
+        Workload("W3", "convolutional on 28 x 28", 5_120, 128, (28, 28), 128, likelihood="bernoulli"),
+        Workload(
+            *("W4", "variational 784-400-20-400-784", 15_360, 128, (784,), 20, (400,)),
+            likelihood="bernoulli",
+            variational=True,
+        ),
+        Workload("W5", "LSTM 50 x 8, hidden 64, code 64, repeated", 5_120, 128, (50, 8), 64, hidden=64),
     )
 }
 #: About 100 million parameters, for GPUs.
@@ -70,6 +76,8 @@ def data(workload: Workload, rows: int) -> Array:
     random = np.random.default_rng(0)
     if workload.name == "W1":
         return table(random, rows, workload.shape[0])
+    if workload.name == "W5":
+        return waves(random, rows, workload.shape)
     if workload is LARGE:
         return random.random((rows, *workload.shape), dtype=np.float32)
     return blobs(random, rows).reshape(rows, *workload.shape)
@@ -86,6 +94,15 @@ def table(random: np.random.Generator, rows: int, columns: int) -> Array:
         part += random.standard_normal((len(part), 8), dtype=np.float32) @ causes
         part[random.random(len(part)) < 0.002] *= 4
     out /= out[:100_000].std(0)
+    return out
+
+
+def waves(random: np.random.Generator, rows: int, shape: tuple[int, ...]) -> Array:
+    """Sines, of another frequency and phase in every channel of every window, with noise."""
+    steps = np.arange(shape[0], dtype=np.float32)[:, None]
+    frequency, phase = (random.uniform(*ends, (rows, 1, shape[1])) for ends in ((0.02, 0.3), (0.0, 1.0)))
+    out: Array = np.sin(2 * np.pi * (frequency * steps + phase)).astype(np.float32)
+    out += 0.1 * random.standard_normal(out.shape, dtype=np.float32)
     return out
 
 
@@ -114,6 +131,8 @@ def halves(workload: Workload) -> tuple[nn.Module, nn.Module]:
         return _large_halves()
     if workload.name == "W3":
         return _picture_halves()
+    if workload.hidden:
+        return _recurrent_halves(workload)
     sizes, middle = workload.sizes, len(workload.widths) + 1
     features = workload.components * (2 if workload.variational else 1)
     return _dense((*sizes[:middle], features)), _dense(sizes[middle:])
@@ -140,6 +159,46 @@ def _picture_halves() -> tuple[nn.Module, nn.Module]:
     encoder = nn.Sequential(*down(1, 16), *down(16, 8), *down(8, 8), nn.Flatten())
     last = nn.Conv2d(16, 1, 3, padding=1)
     return encoder, nn.Sequential(nn.Unflatten(1, (8, 4, 4)), *up(8, 8), *up(8, 8), *up(8, 16, padding=0), last)
+
+
+def _recurrent_halves(workload: Workload) -> tuple[nn.Module, nn.Module]:
+    """The last state becomes the code, which every step of the decoder gets."""
+    from torch import nn
+
+    (steps, channels), hidden, components = workload.shape, workload.hidden, workload.components
+
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.head = _lstm(channels, hidden), nn.Linear(hidden, components)
+
+        def forward(self, x: Tensor) -> Tensor:
+            code: Tensor = self.head(self.lstm(x)[1][0][-1])
+            return code
+
+    class Writer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.head = _lstm(components, hidden), nn.Linear(hidden, channels)
+
+        def forward(self, code: Tensor) -> Tensor:
+            out: Tensor = self.head(self.lstm(code.unsqueeze(1).expand(-1, steps, -1))[0])
+            return out
+
+    return Reader(), Writer()
+
+
+def _lstm(n_in: int, hidden: int) -> nn.Module:
+    """With the first weights that Keras and Isthmus have."""
+    from torch import nn
+
+    layer = nn.LSTM(n_in, hidden, batch_first=True)
+    nn.init.xavier_uniform_(layer.weight_ih_l0)
+    nn.init.orthogonal_(layer.weight_hh_l0)
+    nn.init.zeros_(layer.bias_hh_l0)
+    nn.init.zeros_(layer.bias_ih_l0)
+    nn.init.ones_(layer.bias_ih_l0[hidden : 2 * hidden])
+    return layer
 
 
 def _large_halves() -> tuple[nn.Module, nn.Module]:
@@ -197,10 +256,12 @@ def torch_loss(workload: Workload, found: Any, x: Tensor) -> Tensor:
 
 
 def as_torch(workload: Workload, X: Array) -> Tensor:
-    """The data as the modules take them: pictures with their channels first."""
+    """The data as the modules take them: series as they are, pictures with their channels first."""
     import torch
 
     x = torch.from_numpy(X)
+    if workload.hidden:
+        return x
     return x.unsqueeze(1) if x.ndim == 3 else x.movedim(-1, 1).contiguous() if x.ndim == 4 else x
 
 

@@ -1,6 +1,6 @@
 """How fast training is beside others: the same network, data and loss by each of them, samples per second.
 
-    python3 dev.py bench peers --workload W1                          W1 to W4
+    python3 dev.py bench peers --workload W1                          W1 to W5
     python3 dev.py bench peers --workload W2 --only isthmus,tuned     some of them
     python3 dev.py bench peers --workload W1 --check                  whether all of them learn the same
 
@@ -35,7 +35,7 @@ from _measuring import (
     seconds_to_import,
     show,
 )
-from _workloads import LATER, WORKLOADS, data, distance, wider
+from _workloads import WORKLOADS, data, distance, wider
 
 COLUMNS = (
     *("contender", "samples/s", "spread", "x tuned", "first epoch s", "fit total s"),
@@ -49,8 +49,6 @@ def main() -> int:
     arguments = parsed()
     if not linux():
         return refuse(NOT_LINUX)
-    if arguments.workload == "W5":
-        return refuse(LATER)
     if arguments.child:
         report(lambda: measured(arguments))
         return 0
@@ -64,7 +62,7 @@ def main() -> int:
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workload", choices=(*WORKLOADS, "W5"), default="W1")
+    parser.add_argument("--workload", choices=tuple(WORKLOADS), default="W1")
     parser.add_argument("--only", help="contenders, with commas")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=4, help="at least 2; the first is not in the rate")

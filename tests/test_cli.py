@@ -507,7 +507,7 @@ USAGE: dict[str, tuple[str, ...]] = {
     "device is 'gpu'": (*FIT, "--device", "gpu"),
     "'nothing.csv' does not exist": ("fit", "nothing.csv", "-o", "{out}"),
     "did you mean": ("fit", "{folder}/tabel.csv", "-o", "{out}"),
-    "is of no kind that is known (images, tables)": ("fit", "{folder}/plain.safetensors", "-o", "{out}"),
+    "is of no kind that is known (images, series, tables)": ("fit", "{folder}/plain.safetensors", "-o", "{out}"),
     "is also read; give the result a name of its own": ("fit", "{table}", "-o", "{table}"),
     "which is a directory; give the path of a file": ("fit", "{table}", "-o", "{folder}"),
     "which is no plain file": ("fit", "{table}", "-o", "/dev/null"),

@@ -108,7 +108,9 @@ PARSERS += [CodeBlockParser(language, run_commands) for language in ("sh", "cons
 
 
 # these train on real tables
-SLOW = {"README.md", "docs/denoise.md", "docs/detect.md", "docs/likelihoods.md", "docs/pictures.md", "docs/report.md"}
+SLOW = {"README.md"} | {
+    f"docs/{page}.md" for page in ("denoise", "detect", "likelihoods", "pictures", "report", "sequences")
+}
 
 
 def documents() -> Iterator[Any]:

@@ -31,7 +31,8 @@ def mean(module: AutoencoderModule, batch: Batch) -> Tensor:
 
 def decoded(module: AutoencoderModule, batch: Batch) -> Distribution:
     """The law of what comes out, shaped as the samples."""
-    weight = torch.ones_like(batch.x) if batch.weight is None and takes_any_size(module) else batch.weight
+    free = takes_any_size(module) or bool(module.spec.free if isinstance(module, AutoencoderModule) else ())
+    weight = torch.ones_like(batch.x) if batch.weight is None and free else batch.weight
     law = module.decode(module.encode(batch.x, batch.weight), weight)  # the weight tells the size, too
     return law.given(batch.x, batch.weight)
 

@@ -46,13 +46,22 @@ def pictures(n_pictures: int = N_PICTURES) -> np.ndarray[Any, np.dtype[np.uint8]
     return (255 * spots).astype(np.uint8)
 
 
+def walks(n_series: int = N_PICTURES) -> list[np.ndarray[Any, np.dtype[np.float64]]]:
+    """Series of two channels and different lengths, with a few values absent."""
+    random = np.random.default_rng(4)
+    found = [np.cumsum(random.normal(size=(6 + place % 4, 2)), axis=0) for place in range(n_series)]
+    for one in found[::5]:
+        one[random.integers(len(one) - 1), 1] = np.nan
+    return found
+
+
 def containers() -> list[Any]:
     """The same kinds of data in every container that is installed here."""
     found: list[Any] = [array(), array().astype(np.float32), frame()]
     spots = pictures()
     holes = np.where(np.random.default_rng(3).random(spots.shape) < 0.05, np.nan, 3.0 * spots)
     mixed = [spot[: 8 - place % 3, : 8 - place % 2] for place, spot in enumerate(spots)]
-    found += [spots, holes, mixed]
+    found += [spots, holes, mixed, walks()]
     if importlib.util.find_spec("PIL") is not None:
         from PIL import Image
 

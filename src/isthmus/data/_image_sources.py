@@ -14,6 +14,7 @@ from isthmus.data import _image_modes as modes
 from isthmus.data import _image_pillow as pillow
 from isthmus.data._image_forms import CHANNELS, Form, Pixels
 from isthmus.data._image_samples import Album, Picture, Source, Stack
+from isthmus.data._series_samples import looks_like_series
 from isthmus.errors import DataError
 
 log = logging.getLogger("isthmus")
@@ -76,7 +77,7 @@ def accepts(X: Any) -> bool:
         return X.ndim in (3, 4) and X.dtype.kind in "fiub"
     if not isinstance(X, (list, tuple)) or not X:
         return False
-    return all(_is_picture(one) for one in X[:20])
+    return all(_is_picture(one) for one in X[:20]) and not looks_like_series(X)
 
 
 def _is_picture(one: Any) -> bool:

@@ -78,8 +78,9 @@ def names(parameter: Parameter) -> list[str]:
 def forms(parameter: Parameter) -> list[str]:
     """The same names, each part with the names of its settings.
 
-    >>> forms(next(one for one in parameters(Source("isthmus.autoencoder", "Autoencoder")) if one.name == "data_type"))
-    ['auto', 'images(mode, size, patch, damaged, max_pixels)', 'tables(scaling, max_categories, streaming)']
+    >>> found = parameters(Source("isthmus.autoencoder", "Autoencoder"))
+    >>> forms(next(one for one in found if one.name == "data_type"))  # doctest: +ELLIPSIS
+    ['auto', 'images(mode, size, patch, damaged, max_pixels)', 'series(scaling)', 'tables(scaling, ...streaming)']
     """
     settings = {lookup_name(part): [one.name for one in parameters(part)] for part in buildable(parameter)}
     return [f"{name}({', '.join(settings[name])})" if settings.get(name) else name for name in names(parameter)]
