@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/denoise.md and docs/pictures.md: `python docs/pictures.py`, a few minutes.
+"""Draws the pictures of docs/denoise.md, pictures.md and generate.md: `python docs/pictures.py`, a few minutes.
 
 The photos are the two that scikit-learn bundles: china.jpg (Ossewa, CC BY 2.0) and flower.jpg (Danny Yee, CC BY 2.0).
 """
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits, load_sample_images
 
-from isthmus import AnomalyDetector, Autoencoder, Denoiser, Training
-from isthmus.networks import Conv
+from isthmus import AnomalyDetector, Autoencoder, Denoiser, Synthesizer, Training
+from isthmus.networks import Conv, Dense
 
 FOLDER = Path(__file__).parent / "pictures"
 Pixels = NDArray[np.float32]
@@ -67,7 +67,32 @@ def odd() -> None:
     row("odd.png", pictures, 9)
 
 
+def drawn() -> None:
+    """New digits, one class in each column, and two ways from a nought to a one."""
+    digits = load_digits()
+    X = (digits.images / 16).astype(np.float32)
+    training = Training(max_epochs=30, batch_size=64, learning_rate=3e-3)  # as in docs/generate.md
+    model = Autoencoder(10, network=Dense((128, 64)), training=training)
+    painter = Synthesizer(model, random_state=0).fit(X, digits.target)
+    columns = [painter.sample(4, y=label) for label in range(10)]
+    ends = [X[digits.target == label][:1] for label in (0, 1)]
+    ways = [painter.interpolate(*ends, steps=10, path=path) for path in ("straight", "spherical")]
+    rows = [*np.stack(columns, 1), *ways]
+    figure, axes = plt.subplots(len(rows), 10, figsize=(6.5, 4.7))
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.95, wspace=0.05, hspace=0.42)
+    for line, pictures in zip(axes, rows, strict=True):
+        for axis, pixels in zip(line, pictures, strict=True):
+            axis.imshow(np.clip(pixels, 0, 1), cmap="gray", vmin=0, vmax=1)
+            axis.set(xticks=[], yticks=[])
+    axes[0, 0].set_title("drawn: four of each digit", fontsize=9, loc="left")
+    for line, name in zip(axes[4:], ("from a nought to a one, straight", "the same, spherical"), strict=True):
+        line[0].set_title(name, fontsize=9, loc="left")
+    figure.savefig(FOLDER / "drawn.png", dpi=110)
+    plt.close(figure)
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     odd()
+    drawn()
     cleaned()

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from isthmus import AnomalyDetector, Autoencoder, Denoiser, Training
+from isthmus import AnomalyDetector, Autoencoder, Denoiser, Synthesizer, Training
 from isthmus.errors import DataError, DoctorWarning, SettingError
 from isthmus.networks import Dense
 from isthmus.variants import Denoising, L1Sparse
@@ -40,8 +40,9 @@ def quick(**settings: Any) -> Autoencoder:
         AnomalyDetector(Autoencoder(training=QUICK)),
         AnomalyDetector(quick(variant="variational"), contamination=0.2),
         Denoiser(Autoencoder(training=QUICK)),
+        Synthesizer(Autoencoder(training=QUICK)),
     ],
-    ids=["autoencoder", "denoising-variational", "tied", "detector", "variational-detector", "denoiser"],
+    ids=["autoencoder", "denoising-variational", "tied", "detector", "variational-detector", "denoiser", "synthesizer"],
 )
 def test_scikit_learns_contract_holds_without_exceptions(estimator: Any) -> None:
     failed = {}

@@ -32,7 +32,7 @@ HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}
 # Folders that are one thing in several files. In the others each file is a part, and knows only base.py and _*.py.
 ONE_THING = ("training", "interfaces", "checks", "report", "light")
 # Folders in which one file is one part, and the stub is the list of them.
-PART_FOLDERS = ("damage", "likelihoods", "networks", "variants", "priors", "thresholds", "data", "tasks")
+PART_FOLDERS = ("damage", "likelihoods", "networks", "variants", "priors", "thresholds", "data", "densities", "tasks")
 
 FRAMES = ("sklearn", "polars", "pandas", "narwhals", "pyarrow")
 

@@ -17,7 +17,18 @@ from isthmus.interfaces.fit import OWN_WAY, offered, sections
 from isthmus.interfaces.signatures import Parameter, Source
 from isthmus.part import find, known, resolve
 
-FOLDERS = ("damage", "likelihoods", "networks", "variants", "priors", "thresholds", "training", "data", "tasks")
+FOLDERS = (
+    "damage",
+    "likelihoods",
+    "networks",
+    "variants",
+    "priors",
+    "thresholds",
+    "training",
+    "data",
+    "densities",
+    "tasks",
+)
 CLASSES = [
     (folder, name, source)
     for folder in FOLDERS

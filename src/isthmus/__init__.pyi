@@ -1,5 +1,6 @@
 from . import damage as damage
 from . import data as data
+from . import densities as densities
 from . import evaluation as evaluation
 from . import likelihoods as likelihoods
 from . import networks as networks
@@ -14,6 +15,7 @@ from .evaluation import fit_many as fit_many
 from .loading import load as load
 from .tasks import AnomalyDetector as AnomalyDetector
 from .tasks import Denoiser as Denoiser
+from .tasks import Synthesizer as Synthesizer
 from .training import Training as Training
 
 __version__: str

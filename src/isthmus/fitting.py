@@ -184,7 +184,13 @@ def restored_density(module: AutoencoderModule, spec: SampleSpec, tensors: dict[
 
 def refuse_drawing(module: object) -> None:
     """A sentence for networks whose codes nothing can be drawn from."""
-    if isinstance(module, AutoencoderModule) and getattr(module.architecture, "skips", False):
+    if isinstance(module, AutoencoderModule):
+        refuse_skips(module.architecture)
+
+
+def refuse_skips(network: object) -> None:
+    """The same, known before there is a module."""
+    if getattr(network, "skips", False):
         raise SettingError(
             "this model is a U-Net (skips=True), made for restoring: its codes carry whole samples, and no new ones "
             "can be drawn; fit one without skips for that."

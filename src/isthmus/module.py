@@ -20,7 +20,7 @@ from isthmus.likelihoods.base import Distribution, FromCallable, Likelihood, bui
 from isthmus.networks.base import EncoderDecoder, Network, mask_absent
 from isthmus.networks.custom import Custom
 from isthmus.part import Part, resolve
-from isthmus.reconstruction import Reconstruction
+from isthmus.reconstruction import Doubly, Reconstruction
 from isthmus.spec import SampleSpec
 from isthmus.variants.base import Variant
 
@@ -79,7 +79,7 @@ class AutoencoderModule(nn.Module):
         if self.likelihood.trained is not None:
             self.built["likelihood"] = self.likelihood.trained
         for variant in self.variants:
-            variant.trained = variant.build(self.spec, n_components)
+            variant.trained, variant.encoder = variant.build(self.spec, n_components), self.network.encoder
             if variant.trained is not None:
                 twin = f"_{len(self.built)}" if variant.name() in self.built else ""
                 self.built[variant.name() + twin] = variant.trained
@@ -129,15 +129,18 @@ class AutoencoderModule(nn.Module):
             pass_.generator = torch.Generator(x.device).manual_seed(int(torch.randint(2**62, ())))
         if pass_.generator is not None:
             pass_.samples = getattr(self.merge, "samples", 0)
+            pass_.doubly = Doubly() if getattr(self.merge, "gradient", None) == "dreg" else None
             for variant in self.variants:
                 variant.corrupt(pass_)
         if torch.is_grad_enabled() and any(variant.differentiates for variant in self.variants):
             pass_.seen = pass_.seen if pass_.seen.requires_grad else pass_.seen.detach().requires_grad_()
         pass_.features = features = self.network.encoder(pass_.seen, pass_.seen_weight, pass_.activations)
         pass_.code, pass_.rate = self.bottleneck.bottleneck(features, pass_)
-        pass_.output = self.decode(pass_.code, pass_.seen_weight, pass_.target)
+        pass_.output = self.decode(pass_.weighed(pass_.code), pass_.seen_weight, pass_.target)
         pass_.distortion = self.cells(pass_).flatten(2).sum(2)
         pass_.bound = self.merge.merge(pass_.log_weights)
+        if pass_.doubly is not None:
+            pass_.doubly.log_weights = pass_.log_weights.detach()
         return pass_
 
     def cells(self, pass_: Reconstruction) -> Tensor:

@@ -12,11 +12,31 @@ from isthmus.spec import SampleSpec
 
 
 @dataclass
+class Doubly:
+    """What the gradients of a doubly reparameterised bound are scaled by; it outlives no pass, as it holds no graph.
+
+    log q(code | x) leaves out that q has parameters too. What they would add has the expected value of a smaller
+    gradient by the code itself, so that every sample's is scaled, by its share of the bound.
+    """
+
+    scored: Tensor | float = 0.0  # (S, B, ..., n_components)  how often the rate holds log q(code | x)
+    log_weights: Tensor | None = None  # (S, B)  known at the end of the pass
+
+    def scale(self, slope: Tensor) -> Tensor:
+        """A gradient by the code, (S, B, ..., n_components), as it goes on to the encoder."""
+        assert self.log_weights is not None
+        share = self.log_weights.softmax(0)[(..., *[None] * (slope.ndim - 2))]
+        return slope * (1 - self.scored * (1 - share))
+
+
+@dataclass
 class Reconstruction:
     """One batch on its way through. Every term is per sample, in nats. S = samples of the code, B = batch.
 
     `generator` is None in a deterministic pass: nothing is corrupted, the code is the posterior's mean.
     `samples` is above 0 where a merge averages that many samples of the code; the rate is then sampled, not integrated.
+    `doubly` is there where the merge asks for doubly reparameterised gradients: the bound's terms then take the code
+    from `weighed`.
     """
 
     spec: SampleSpec
@@ -27,6 +47,7 @@ class Reconstruction:
     target: Tensor  # what the output is held against; x unless a pair was given
     generator: torch.Generator | None = None  # all randomness of this pass
     samples: int = 0
+    doubly: Doubly | None = None
     activations: list[Tensor] = field(default_factory=list)  # of the encoder's layers
     features: Tensor | None = None  # (B, ..., n_features)  the encoder's output
     code: Tensor | None = None  # (S, B, ..., n_components)
@@ -42,6 +63,14 @@ class Reconstruction:
         """log p(target, code) - log q(code | x) of every sample of the code, (S, B)."""
         assert self.distortion is not None
         return -(self.distortion + self.rate)
+
+    def weighed(self, code: Tensor) -> Tensor:
+        """The code as the terms of the bound see it: the same numbers, and where `doubly` with scaled gradients."""
+        if self.doubly is None or not code.requires_grad:
+            return code
+        same = code.view_as(code)
+        same.register_hook(self.doubly.scale)
+        return same
 
     @property
     def loss(self) -> Tensor:

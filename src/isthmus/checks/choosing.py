@@ -6,9 +6,22 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from isthmus.checks import damage, data, likelihoods, networks, parts, priors, tasks, thresholds, training, variants
+from isthmus.checks import (
+    damage,
+    data,
+    densities,
+    likelihoods,
+    networks,
+    parts,
+    priors,
+    tasks,
+    thresholds,
+    training,
+    variants,
+)
 from isthmus.damage.base import Damage
 from isthmus.data.base import Data
+from isthmus.densities.base import Density
 from isthmus.estimator import Estimator
 from isthmus.likelihoods.base import Likelihood
 from isthmus.networks.base import Network
@@ -27,6 +40,7 @@ CHOICES: tuple[tuple[type, Callable[[Any], Iterator[Check]]], ...] = (
     (Part, parts.checks),
     (Damage, damage.checks),
     (Data, data.checks),
+    (Density, densities.checks),
     (Likelihood, likelihoods.checks),
     (Network, networks.checks),
     (Prior, priors.checks),

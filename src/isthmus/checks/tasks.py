@@ -119,7 +119,7 @@ def check_input_stays(estimator: Estimator) -> None:
 def check_answer_is_a_table(estimator: Task) -> None:
     """What the command line, the server and the page show: a row per sample, and a sentence."""
     X = frame()
-    answer = _fit(estimator, X).answer(X)
+    answer = _fit(estimator, X).answer(_asked(estimator, X))
     assert isinstance(answer, Answer), f"{type(estimator).__name__}.answer must give an Answer."
     fits = isinstance(answer.table, pl.DataFrame) and len(answer.table) == len(X)
     assert fits, f"the table of {type(estimator).__name__}.answer must be a polars frame with a row for each sample."
@@ -163,10 +163,15 @@ def _fit(estimator: Estimator, X: Any) -> Any:
 
 
 def _answers(fitted: Any, X: Any) -> dict[str, Any]:
-    answers = {verb: getattr(fitted, verb)(X) for verb in _verbs(fitted)}
+    answers = {verb: getattr(fitted, verb)(_asked(fitted, X)) for verb in _verbs(fitted)}
     if hasattr(fitted, "inverse_transform"):
         answers["inverse_transform"] = fitted.inverse_transform(fitted.transform(X))
     return answers
+
+
+def _asked(estimator: Estimator, X: Any) -> Any:
+    """What a verb is given: data, or how many samples it shall draw."""
+    return len(X) if getattr(estimator, "draws", False) else X
 
 
 def _compare(first: dict[str, Any], second: dict[str, Any], what: str) -> None:

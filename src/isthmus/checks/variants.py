@@ -194,7 +194,11 @@ def check_rate_enters_the_loss(variant: Variant) -> None:
     if not any(part.changes("merge") for part in module.variants):
         error = largest_difference(done.bound.mean(), (done.distortion + done.rate).mean())
         assert error < 1e-10, f"with {variant!r} the loss is not distortion plus rate (off by {error:.2g})."
-        negative = float(torch.as_tensor(done.rate).detach().min())
+        # one that is sampled may be negative by chance, but not on average
+        again = module.reconstruct(x, generator=generator(1)).rate
+        sampled = not torch.equal(torch.as_tensor(done.rate), torch.as_tensor(again))
+        rate = torch.as_tensor(done.rate).detach()
+        negative = float(rate.mean() if sampled else rate.min())
         assert negative >= -1e-12, f"{variant!r} gives a negative rate ({negative:.2g} nats)."
 
 
@@ -262,7 +266,8 @@ def check_rate_tells_the_code_from_the_prior(variant: Variant) -> None:
     code, rate = _bottleneck(own, features, seed=1)
     if torch.equal(code, _bottleneck(own, features, seed=2)[0]):
         return  # one value, not a law: its rate may be the same for all
-    paid = isinstance(rate, Tensor) and bool((rate > 0).all())
+    rates = [torch.as_tensor(_bottleneck(own, features, seed)[1]).detach() for seed in range(50)]  # it may be sampled
+    paid = isinstance(rate, Tensor) and bool((torch.cat(rates).mean(0) > 0).all())
     assert paid, f"{variant!r} gives codes far from the prior for nothing: their rate is zero."
     assert isinstance(rate, Tensor) and rate.requires_grad, f"no gradient comes from the rate of {variant!r}."
     (gradient,) = torch.autograd.grad(rate.sum(), features)

@@ -1,4 +1,4 @@
-"""Several models: fitted at once."""
+"""Models from outside: several fitted at once, and how likely one thinks data are."""
 
 import lazy_loader
 

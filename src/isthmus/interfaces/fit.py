@@ -190,9 +190,11 @@ def run(context: click.Context, data: str, output: str | None, dry_run: bool, as
     if "stopped by hand" in trained.ended:
         log.info("stopped by Ctrl-C: the best weights so far are in %s", output)
         context.exit(CTRL_C)
-    new = "NEW.csv" if data == STREAM else data
+    new = ["NEW.csv" if data == STREAM else data]
+    if task and attribute(tasks()[task], "draws"):
+        new = ["-n", "10"]
     into = ["-o", "results"] if task and attribute(tasks()[task], "gives_samples") and is_folder(data) else []
-    log.info("next: isthmus %s", shlex.join([task or "encode", output, new, *into]))
+    log.info("next: isthmus %s", shlex.join([task or "encode", output, *new, *into]))
 
 
 def _check_paths(data: str, target: str | None, model: str | None, checkpoint: str | None) -> None:

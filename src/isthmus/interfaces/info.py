@@ -19,7 +19,9 @@ from isthmus.part import snake_case
 from isthmus.words import counted
 
 WEIGHTS = "module."  # how the names of a module's tensors begin
-PARTS = ("damage", "data", "likelihoods", "networks", "priors", "thresholds", "training", "variants")  # folders
+PARTS = (  # folders
+    *("damage", "data", "densities", "likelihoods", "networks", "priors", "thresholds", "training", "variants"),
+)
 VERSION = 1  # of the form of `ModelInfo` as JSON
 
 

@@ -87,9 +87,9 @@ def reconstruct() -> Command:
     return _with_model("reconstruct", act, help, "new.csv", samples=True)
 
 
-def generate() -> Command:
-    """`isthmus generate MODEL -n 10`."""
-    settings = parameters(public("Autoencoder"), "sample")
+def generate(verb: str = "", source: Source | None = None) -> Command:
+    """`isthmus generate MODEL -n 10`, and the same for a task that draws."""
+    settings = parameters(source or public("Autoencoder"), "sample")
     options = [setting_option(one) for one in settings if one.scalars]
     number = next(option for option in options if option.name == "n_samples")
     number.opts.insert(0, "-n")
@@ -101,12 +101,12 @@ def generate() -> Command:
         n_samples = given.get("n_samples", 1)
         if n_samples < 1:
             raise SettingError(f"--n-samples is {n_samples}; it must be a whole number of at least 1.")
-        asked = Asked(model, None, output, as_json, samples=True, n_samples=n_samples, overwrite=overwrite)
+        asked = Asked(model, None, output, as_json, verb, samples=True, n_samples=n_samples, overwrite=overwrite)
         estimator, _ = _opened(asked)
-        write_samples(estimator, estimator.sample(**given), asked)
+        write_samples(getattr(estimator, "autoencoder_", estimator), estimator.sample(**given), asked)
 
-    help = "New samples, like those that were fitted on."
-    return _with_model("generate", click.pass_context(act), help, None, options, samples=True)
+    help = summary(source) if source else "New samples, like those that were fitted on."
+    return _with_model(verb or "generate", click.pass_context(act), help, None, options, samples=True)
 
 
 def write_samples(autoencoder: Any, samples: Any, asked: Asked) -> None:
@@ -124,6 +124,8 @@ def write_samples(autoencoder: Any, samples: Any, asked: Asked) -> None:
 
 def task(verb: str, source: Source) -> Command:
     """`isthmus VERB MODEL DATA` for a task."""
+    if attribute(source, "draws"):
+        return generate(verb, source)
     checks, samples = "OutlierMixin" in bases(source), bool(attribute(source, "gives_samples"))
     settings = [setting_option(one) for one in parameters(source, "answer") if one.scalars]
     fail = click.Option(["--fail-if-odd"], is_flag=True, help=f"Exit with code {CHECK} if there are odd samples.")
@@ -280,7 +282,8 @@ def _opened(asked: Asked) -> tuple[Any, Any]:
     estimator = load(asked.model)
     let_draw(learned(estimator))
     X = None if asked.data is None else learned(estimator).data_.read_more(asked.data)
-    return (estimator if asked.verb else learned(estimator)), X
+    draws = asked.n_samples > 0 and hasattr(estimator, "sample")  # a task that draws does it in its own way
+    return (estimator if asked.verb or draws else learned(estimator)), X
 
 
 def _check_output(found: Held, asked: Asked) -> None:

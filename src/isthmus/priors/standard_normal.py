@@ -3,9 +3,9 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from isthmus.priors.base import Prior
+from isthmus.priors.base import Encode, Prior
 
 
 class StandardNormal(Prior):
@@ -16,11 +16,20 @@ class StandardNormal(Prior):
     tensor([0.5000])
     """
 
-    def log_prob(self, code: Tensor) -> Tensor:
+    def log_prob(self, code: Tensor, trained: nn.Module | None = None, encode: Encode | None = None) -> Tensor:
         return -0.5 * (code.square() + math.log(2 * math.pi))
 
-    def kl(self, mean: Tensor, log_variance: Tensor) -> Tensor:
+    def kl(
+        self, mean: Tensor, log_variance: Tensor, trained: nn.Module | None = None, encode: Encode | None = None
+    ) -> Tensor:
         return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
 
-    def sample(self, shape: tuple[int, ...], generator: torch.Generator, like: Tensor) -> Tensor:
+    def sample(
+        self,
+        shape: tuple[int, ...],
+        generator: torch.Generator,
+        like: Tensor,
+        trained: nn.Module | None = None,
+        encode: Encode | None = None,
+    ) -> Tensor:
         return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)

@@ -67,7 +67,8 @@ class Readings:
             raise DataError("X holds no sample; give at least one, or leave X out.")
         self.size = self.batch(np.arange(1)).x.numel()  # of one sample, which may be larger than those of training
         self.rows = spread(self.n_samples, max(1, min(MOST_ROWS, MOST_READ // self.size)))
-        self.answer: Answer | None = model.answer(self._looked_at) if isinstance(model, Task) else None
+        judges = isinstance(model, Task) and not model.draws
+        self.answer: Answer | None = model.answer(self._looked_at) if judges else None
         self.code_size, self.pooled = 0, False  # numbers in a code; whether it is a grid, shown by its mean
         read = self.through(self.rows, self._read)
         self.codes: Array = np.nan_to_num(read[:, :-1].astype(np.float64))

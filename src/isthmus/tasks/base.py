@@ -35,6 +35,8 @@ class Task(Estimator):
     pairs: ClassVar[bool] = False
     #: Whether it answers with samples: data like those that came in, rather than something about them.
     gives_samples: ClassVar[bool] = False
+    #: Whether it answers to a number of samples, instead of to data.
+    draws: ClassVar[bool] = False
     autoencoder: Autoencoder | None
     autoencoder_: Autoencoder
 

@@ -75,7 +75,9 @@ class DenseStep:
             return False
         if type(module) is not AutoencoderModule or type(module.architecture) is not Dense:
             return False
-        if not all(type(variant) in LOCAL for variant in module.variants):
+        if not all(type(variant) in LOCAL for variant in module.variants) or any(
+            True for _ in module.built.parameters()
+        ):
             return False
         if next(module.parameters()).device.type != "cpu" or not all(p.requires_grad for p in module.parameters()):
             return False

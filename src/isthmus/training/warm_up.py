@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -112,7 +112,7 @@ class Warming:
     def parameters(self) -> list[nn.Parameter]:
         return self.step.parameters
 
-    def terms(self, batch: Batch, generator: torch.Generator, learn: bool) -> dict[str, Tensor]:
+    def terms(self, batch: Batch, generator: torch.Generator, learn: bool) -> Mapping[str, Tensor | float]:
         with self._now(self.epochs_done()) if learn else contextlib.nullcontext():
             return self.step.terms(batch, generator, learn)
 

@@ -48,6 +48,8 @@ class Variant(Part):
     exact_limit: ClassVar[str] = ""
     #: What `build` made, in the copy that a module owns.
     trained: nn.Module | None = None
+    #: The encoder of the module that owns this copy, for what has to go through it.
+    encoder: nn.Module | None = None
 
     def n_features(self, n_components: int) -> int:
         """How wide the encoder must end for a code of n_components."""
