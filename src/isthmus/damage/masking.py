@@ -5,7 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from isthmus.damage.base import Damage, Level, pick_columns
+from isthmus.damage.base import Damage, Level, Patch, check_patch, pick_columns, pick_patches
 from isthmus.part import Limit
 from isthmus.spec import SampleSpec
 
@@ -17,6 +17,12 @@ class Masking(Damage):
     ----------
     share : share of the cells that are set to zero, between 0 and 1; two numbers, (least, most): each
         sample draws its own.
+    patch : None for single cells, or the sides of patches of neighbouring places that fall together, with all channels:
+        pixels of a picture, steps of a series, columns of a table; then `share` of the patches, exactly.
+
+    Raises
+    ------
+    SettingError : for a share or a patch out of range, or a patch that does not fit the axes of the samples.
 
     >>> import torch
     >>> from isthmus.spec import SampleSpec
@@ -27,15 +33,22 @@ class Masking(Damage):
 
     levels = {"share": Limit(0, 1)}
 
-    def __init__(self, share: Level = 0.25):
+    def __init__(self, share: Level = 0.25, patch: Patch | None = None):
         self.share = share
+        self.patch = patch
 
     @classmethod
     def examples(cls) -> list[Self]:
-        return [cls(), cls(share=(0.1, 0.5))]
+        return [cls(), cls(share=(0.1, 0.5)), cls(share=(0.5, 1.0), patch=1)]
+
+    def check(self) -> None:
+        super().check()
+        check_patch(self, self.patch)
 
     def __call__(self, x: Tensor, spec: SampleSpec, generator: torch.Generator) -> Tensor:
-        return x.masked_fill(pick_columns(x, spec, self.share, generator), 0.0)
+        if self.patch is None:
+            return x.masked_fill(pick_columns(x, spec, self.share, generator), 0.0)
+        return x.masked_fill(pick_patches(x, spec, self.share, self.patch, generator), 0.0)
 
     def neutral(self) -> Self:
-        return type(self)(share=0.0)
+        return type(self)(share=0.0, patch=self.patch)

@@ -16,8 +16,12 @@ class Custom(Network):
 
         corrupt → ENCODER → bottleneck → DECODER → likelihood
 
-    They are used as they are, in a copy. Where the encoder gives another width than the bottleneck needs (a variational
-    code needs two numbers per component), one linear layer is put behind it.
+    They are used as they are, in a copy that is trained; what you passed in stays untouched. What the two share stays
+    shared in the copy. Where the encoder gives another width than the bottleneck needs (a variational code needs two
+    numbers per component), one linear layer is put behind it.
+
+    Layers that were trained elsewhere are taken in as a part of either half. Those whose parameters are frozen
+    (`layer.requires_grad_(False)`) stay exactly as they are: also their running statistics, and without dropout.
 
     Parameters
     ----------
@@ -48,10 +52,11 @@ class Custom(Network):
 
     def build(self, spec: SampleSpec, n_features: int, n_components: int, n_parameters: int) -> EncoderDecoder:
         module = _CustomModule()
-        module.encoder = _Encoder(copy.deepcopy(self.encoder), spec, n_features)
+        encoder, decoder = copy.deepcopy((self.encoder, self.decoder))  # at once, so that what they share stays shared
+        module.encoder = _Encoder(encoder, spec, n_features)
         shape = list(spec.shape)
         shape[spec.channels] = n_parameters
-        module.decoder = _Decoder(copy.deepcopy(self.decoder), tuple(shape))
+        module.decoder = _Decoder(decoder, tuple(shape))
         return module
 
 
@@ -97,12 +102,15 @@ class _Decoder(nn.Module):
 
 def _probe(module: nn.Module, shape: tuple[int, ...]) -> torch.Size:
     """The shape of what a module gives for one sample."""
+    if len({parameter.device for parameter in module.parameters()}) > 1:  # built without memory, but for what it holds
+        module = copy.deepcopy(module).to("meta")
     parameter: Any = next(module.parameters(), torch.zeros(()))
-    was_training = module.training
+    modes = [(layer, layer.training) for layer in module.modules()]
     module.eval()
     with torch.no_grad():
         out = module(torch.zeros(2, *shape, dtype=parameter.dtype, device=parameter.device))
-    module.train(was_training)
+    for layer, training in modes:
+        layer.training = training
     return cast(torch.Size, out.shape[1:])
 
 

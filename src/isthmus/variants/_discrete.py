@@ -28,10 +28,11 @@ def learns(reconstruction: Reconstruction, trained: nn.Module | None) -> bool:
 
 
 def present_places(features: Tensor, reconstruction: Reconstruction) -> Tensor | None:
-    """Which places of a grid of features belong to the sample, (B, ...); None where all do.
+    """Which places of a grid of features say something of the sample, (B, ...); None where all do.
 
-    A network clears what lies in the padding of a batch, so that all features of such a place are zero.
+    A network clears what lies in the padding of a batch, and may clear what is hidden: all features of such a place are
+    zero.
     """
-    if not reconstruction.spec.free or features.ndim == 2:
+    if not (reconstruction.spec.free or reconstruction.spec.gaps) or features.ndim == 2:
         return None
     return features.detach().ne(0).any(-1)
