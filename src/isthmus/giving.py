@@ -38,9 +38,9 @@ def decoded(module: AutoencoderModule, batch: Batch) -> Distribution:
 
 
 def takes_any_size(module: AutoencoderModule) -> bool:
-    """Whether its code is a grid, which is as large as the sample is, or it was trained on samples of many sizes."""
-    free = getattr(getattr(module, "spec", None), "free", ())
-    return bool(free) or getattr(getattr(module, "network", None), "code_axes", 1) > 1
+    """Whether its code is a grid, which is as large as the sample is, or its network reads samples of any size."""
+    network = getattr(module, "network", None)
+    return getattr(network, "code_axes", 1) > 1 or getattr(network, "any_size", False)
 
 
 def give(

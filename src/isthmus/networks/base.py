@@ -26,6 +26,8 @@ class EncoderDecoder(nn.Module):
     decoder: nn.Module
     #: How many axes one code has: 1 for a vector, 3 for a grid of codes.
     code_axes: int = 1
+    #: Whether it takes samples of any size along the free axes, although one code is as long as the other.
+    any_size: bool = False
     #: How far from an element of the output the elements lie that it depends on, at most, along the free axes; None
     #: where it depends on the whole sample.
     reach: int | None = None

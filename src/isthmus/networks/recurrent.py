@@ -81,6 +81,7 @@ class Recurrent(Network):
         self.check()
         self._check(spec)
         module = EncoderDecoder()
+        module.any_size = True
         module.encoder = _Encoder(self, spec, n_features)
         module.decoder = _Decoder(self, spec, n_components, n_parameters)
         return module

@@ -133,6 +133,7 @@ class Transformer(Network):
                 "samples of one size."
             )
         module = EncoderDecoder()
+        module.any_size = True
         module.encoder = _Encoder(self, spec, patches, n_features)
         module.decoder = _Decoder(self, spec, patches, n_components, n_parameters)
         module.code_axes = 1 if self.code == "vector" else 1 + len(patches.sides)
