@@ -21,6 +21,8 @@ from isthmus.training import Batch, Checkpoint, EpochReport, History, Training, 
 from isthmus.training.optimizers import Optimizer
 from isthmus.variants import Adversarial, Wasserstein
 
+pytestmark = pytest.mark.slow
+
 CODE, SAMPLE = Adversarial(width=6), Adversarial(on="sample", width=6, matching=0.3)
 TANH = Dense(widths=(7,), activation="tanh")
 

@@ -53,6 +53,9 @@ from isthmus.variants.base import Pass, Variant
 
 PAIRS = Path(__file__).resolve().parent.parent / "docs" / "pairs.md"
 
+#: Checks that train many modules.
+SLOW = ("check_every_variant_goes_with_it", "check_numeric_arguments_turn")
+
 
 # ---- every part
 
@@ -70,8 +73,12 @@ def every_check() -> Iterator[Any]:
         if cls in seen or not issubclass(cls, (Part, Estimator)):
             continue  # the training folder also holds what is no part: batches and history
         seen.add(cls)
+        done: set[str] = set()
         for name, check in checks_for(cls):
-            yield pytest.param(check, id=f"{cls.__name__}-{name}")
+            rule = name.partition("[")[0]
+            late = rule in done or rule in SLOW  # in a hurry, the first example of a part speaks for all
+            done.add(rule)
+            yield pytest.param(check, id=f"{cls.__name__}-{name}", marks=[pytest.mark.slow] if late else [])
 
 
 @pytest.mark.parametrize("check", list(every_check()))
@@ -104,6 +111,7 @@ def refusal(variants: list[Variant]) -> str | None:
     return f"needs {missing[0]}" if missing else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), list(product(VARIANTS, VARIANTS)))
 def test_every_pair_of_variants_trains_or_says_why_not(first: str, second: str) -> None:
     pair = [VARIANTS[first]] if first == second else [VARIANTS[first], VARIANTS[second]]
@@ -130,6 +138,7 @@ def cells(page: str) -> dict[tuple[str, str, str], str]:
     return found
 
 
+@pytest.mark.slow
 def test_the_committed_table_of_pairs_is_true() -> None:
     """Every cell of it; a part that is new is missing until `python docs/pairs.py` has been run."""
     committed, tried = cells(PAIRS.read_text(encoding="utf-8")), cells(pair_tables())

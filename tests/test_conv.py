@@ -86,6 +86,7 @@ NETWORKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS, ids=repr)
 def test_sixty_sizes_come_back_exactly(network: Conv) -> None:
     """A dense code in a network for each size; a grid of codes in one network for all, told by the weight alone."""
@@ -671,6 +672,7 @@ def test_probabilities_of_the_levels_are_the_logistic_laws(centre: float, scale:
     assert found[round(float(law.point) * last)] >= found.max() - 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0, 1, 128, 254, 255])
 @pytest.mark.parametrize("centre", [-3.0, 0.2, 4.0])
 def test_the_tails_are_exact_where_subtraction_would_give_nothing(centre: float, level: int) -> None:

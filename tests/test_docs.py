@@ -108,7 +108,7 @@ PARSERS += [CodeBlockParser(language, run_commands) for language in ("sh", "cons
 
 
 # these train on real tables
-SLOW_PAGES = "custom denoise detect generate likelihoods pictures report sequences transformer"
+SLOW_PAGES = "custom denoise detect generate one_row training likelihoods pictures report sequences transformer"
 SLOW = {"README.md", *(f"docs/{page}.md" for page in SLOW_PAGES.split())}
 
 

@@ -25,6 +25,8 @@ from isthmus.report import readings as read
 from isthmus.report.heat import heated, look
 from isthmus.tasks._places import place_in_words
 
+pytestmark = pytest.mark.slow
+
 DIGITS = (load_digits().images / 16).astype(np.float32)
 
 

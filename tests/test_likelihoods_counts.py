@@ -40,6 +40,8 @@ from isthmus.spec import Column, SampleSpec
 from isthmus.training import Batch, train
 from isthmus.variants import Masked
 
+pytestmark = pytest.mark.slow
+
 COUNTED = [
     *(Poisson(), Poisson(link="exp"), NegativeBinomial(), NegativeBinomial(dispersion=0.3, link="exp")),
     *(ZeroInflated(), ZeroInflated("poisson"), Multinomial(total=5)),

@@ -27,6 +27,8 @@ from isthmus.training.many_step import ManyAdam, ManyStep, Rule, linears
 from isthmus.training.rows import Blocks, InBlocks
 from isthmus.variants import Denoising, L1Sparse, Variational
 
+pytestmark = pytest.mark.slow
+
 SHORT = Training(max_epochs=3, batch_size=16)
 
 

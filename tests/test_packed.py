@@ -18,7 +18,7 @@ from isthmus.spec import SampleSpec
 from isthmus.training import packed as packing
 from isthmus.training.packed import PackedModule, packed
 
-pytestmark = pytest.mark.filterwarnings("ignore::isthmus.errors.DoctorWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::isthmus.errors.DoctorWarning"), pytest.mark.slow]
 
 N = 3000
 FEW = Training(max_epochs=2)

@@ -24,6 +24,8 @@ from isthmus.training import SGD, Constant, Cosine
 from isthmus.variants import L1Sparse, Variational
 from isthmus.variants.base import Pass, Variant
 
+pytestmark = pytest.mark.slow
+
 Rated = tuple[Tensor, Tensor | float]
 
 

@@ -23,6 +23,8 @@ from isthmus.errors import DataError, SettingError
 from isthmus.training import Batch
 from isthmus.training.rows import BlockRows, Blocks, cuts, shuffled, split
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 N = 5000
 

@@ -27,7 +27,7 @@ from isthmus.storage import save as write_file
 from isthmus.tasks._paths import spherical, straight
 
 # models of a few steps, which the doctor rightly finds poor
-pytestmark = pytest.mark.filterwarnings("ignore::isthmus.errors.DoctorWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::isthmus.errors.DoctorWarning"), pytest.mark.slow]
 
 
 def people(n: int = 600, seed: int = 0) -> pl.DataFrame:

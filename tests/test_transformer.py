@@ -29,6 +29,8 @@ from isthmus.training import Batch, train
 from isthmus.variants import Masked
 from isthmus.variants.base import Variant
 
+pytestmark = pytest.mark.slow
+
 PICTURE = SampleSpec((2, 7, 10))
 SERIES = SampleSpec((11, 3), channels=1)
 SMALL = Transformer(patch=3, width=8, depth=2, heads=2)

@@ -29,6 +29,8 @@ from isthmus.variants import Contractive, Denoising, Neighbours, Orthogonal, Was
 from isthmus.variants._graph import Graph, graph_of, some_rows
 from isthmus.variants._slopes import squared_norm
 
+pytestmark = pytest.mark.slow
+
 LINEAR = Dense(widths=())
 GRID = Conv(channels=(4, 5), code="grid", normalisation=None)
 

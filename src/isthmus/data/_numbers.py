@@ -256,7 +256,7 @@ def _plain(facts: Statistics, scaling: str) -> tuple[Vector, Vector]:
 def _compress(matrix: Matrix, facts: Statistics, center: Vector, scale: Vector, untouched: Any) -> Scaler:
     """Draw in the columns whose tails are heavy, where that gives the bulk more room."""
     median, (robust, bulk) = facts.quantiles[MEDIAN], facts.robust()
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a spread may be too small to be a number
         reach = np.fmax(facts.maximum - center, center - facts.minimum) / scale
         robust_reach = np.fmax(facts.maximum - median, median - facts.minimum) / robust
     quartiles = facts.quantiles[SPANS[0][1]] > facts.quantiles[SPANS[0][0]]

@@ -28,6 +28,7 @@ from isthmus.training.devices import fitting_threads, one_thread, own_randomness
 from isthmus.training.failing import NotFinite, check_finite, likely_cause, warn_of_end
 from isthmus.training.history import Epoch, History
 from isthmus.training.interrupts import Interrupts
+from isthmus.training.memory import kept_memory
 from isthmus.training.preparing import forget, prepare
 from isthmus.training.pretraining import pretrain
 from isthmus.training.rows import AnyRows, Rows, cuts, shuffled, split
@@ -88,7 +89,7 @@ def train(
     run = _Run(module, batches, n_samples, training, seed, watchers, bf16)
     try:
         # layers such as dropout draw from torch's global generator
-        with own_randomness(run.device), fitting_threads(run.alone):
+        with own_randomness(run.device), fitting_threads(run.alone), kept_memory(run.device):
             run.trial = None if steady or run.alone else ThreadTrial(torch.get_num_threads())
             run.go()
     finally:
