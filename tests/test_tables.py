@@ -6,6 +6,7 @@ import copy
 import datetime
 import math
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -717,3 +718,18 @@ def test_total_charges_are_numbers_with_gaps() -> None:
     facts = {facts.name: facts for facts in Tables().fit(path).schema}
     assert facts["TotalCharges"].kind == "numeric" and facts["TotalCharges"].n_missing == 11
     assert facts["SeniorCitizen"].kind == "boolean" and facts["Churn"].kind == "categorical"
+
+
+def test_columns_with_heavy_tails_are_not_copied() -> None:
+    """Choosing a scaling takes memory for a few rows, however many columns it draws in."""
+    array = np.random.default_rng(0).standard_normal((200_000, 8)).astype(np.float32)
+    array[::500] *= 40
+    Tables().fit(array[:1000])
+    tracemalloc.start()
+    try:
+        tables = Tables().fit(array)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(tables._scaler.compressed) == 8
+    assert peak < 0.9 * array.nbytes

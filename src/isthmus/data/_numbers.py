@@ -87,16 +87,16 @@ def statistics(matrix: Matrix) -> Statistics:
     return Statistics(matrix.shape[0] - missing, mean, deviation * unit, low, high, quantiles, distinct)
 
 
-def moments(matrix: Matrix, transform: Transform) -> tuple[Vector, Vector]:
-    """Mean and standard deviation of each column's transformed values, missing ones aside.
+def moments(matrix: Matrix, transform: Transform, chosen: Any = None) -> tuple[Vector, Vector]:
+    """Mean and standard deviation of each column's transformed values, missing ones aside; of the chosen columns only.
 
-    `transform(values, columns)` gets the values and, as something to index vectors with, their columns.
+    `transform(values, columns)` gets the values and, as something to index vectors with, their columns among these.
     """
     if is_sparse(matrix):
-        return _sparse_moments(matrix, transform)
-    d = matrix.shape[1]
+        return _sparse_moments(matrix if chosen is None else matrix[:, chosen], transform)
+    d = matrix.shape[1] if chosen is None else len(chosen)
     count, mean, squares = np.zeros(d), np.zeros(d), np.zeros(d)
-    for piece in pieces(matrix):
+    for piece in pieces(matrix, chosen):
         values = transform(piece, slice(None))
         absent = np.isnan(values)
         here = len(values) - np.count_nonzero(absent, axis=0)
@@ -128,11 +128,12 @@ def _sparse_moments(matrix: Matrix, transform: Transform) -> tuple[Vector, Vecto
     return mean, np.sqrt(squares / np.maximum(count + zeros, 1))
 
 
-def pieces(matrix: Matrix) -> Iterator[Vector]:
-    """The matrix in float64, a few rows at a time."""
-    step = max(1, 2**17 // max(1, matrix.shape[1]))
+def pieces(matrix: Matrix, chosen: Any = None) -> Iterator[Vector]:
+    """The matrix in float64, or the chosen columns of it, a few rows at a time."""
+    step = max(1, 2**17 // max(1, matrix.shape[1] if chosen is None else len(chosen)))
     for start in range(0, matrix.shape[0], step):
-        yield matrix[start : start + step].astype(np.float64)
+        piece = matrix[start : start + step]
+        yield (piece if chosen is None else piece[:, chosen]).astype(np.float64)
 
 
 def _quantiles(matrix: Matrix) -> tuple[Vector, Vector]:
@@ -264,13 +265,13 @@ def _compress(matrix: Matrix, facts: Statistics, center: Vector, scale: Vector, 
     columns = np.flatnonzero(heavy & ~facts.constant & ~untouched & (robust > SMALLEST) & np.isfinite(robust))
     if not len(columns):
         return Scaler(center, scale)
-    few, middle, width = matrix[:, columns], median[columns], KNEE * robust[columns]
+    middle, width = median[columns], KNEE * robust[columns]
 
     def drawn(values: Vector, at: Any = slice(None)) -> Vector:
         with np.errstate(over="ignore"):
             return cast(Vector, np.arcsinh((values - middle[at]) / width[at]))
 
-    late_center, late_scale = moments(few, drawn)
+    late_center, late_scale = moments(matrix, drawn, columns)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         ends = np.stack([drawn(facts.maximum[columns]) - late_center, late_center - drawn(facts.minimum[columns])])
         nearer = ends.max(axis=0) / late_scale < 0.8 * reach[columns]
