@@ -18,6 +18,7 @@ from isthmus.priors.base import Prior
 from isthmus.reconstruction import Reconstruction
 from isthmus.variants import Variational
 from isthmus.variants.base import Variant
+from isthmus.variants.variational import CUT
 
 
 def between(variants: Iterable[Variant]) -> list[Variant]:
@@ -106,10 +107,6 @@ class ByAutograd(Middle):
                 slopes.append(torch.ones_like(term))
         (found,) = torch.autograd.grad(ends, self.leaf, slopes)
         return found
-
-
-#: Log-variances are cut off here, above and below, by `variational`.
-CUT = 20.0
 
 
 def _in_closed_form(variant: Variant) -> bool:

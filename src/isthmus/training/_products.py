@@ -93,12 +93,10 @@ class OneDNN(Linear):
         return _pointwise(slope, self.transposed, None, relu=False)
 
 
-class OneDNNAlone(OneDNN):
+class OneDNNAlone(OneDNN, NumPy):
     """The same on one thread: the weights' gradients by NumPy's library, which needs no copy of what is transposed."""
 
-    def learn(self, slope: Tensor) -> None:
-        np.matmul(slope.numpy().T, self.given.numpy(), out=self.weight_slope.numpy())
-        torch.sum(slope, 0, out=self.bias_slope)
+    learn = NumPy.learn
 
 
 class Half(Linear):

@@ -135,7 +135,9 @@ class Variational(Variant):
 def _split(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and log-variance; the clamp keeps exp finite and is far outside of what is ever useful."""
     mean, log_variance = features.chunk(2, dim=-1)
-    return mean, log_variance.clamp(-20.0, 20.0)
+    return mean, log_variance.clamp(-CUT, CUT)
 
 
+#: Log-variances are cut off here, above and below.
+CUT = 20.0
 _LOG_TWO_PI = 1.8378770664093453
