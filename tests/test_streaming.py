@@ -7,10 +7,12 @@ import gzip
 import os
 import subprocess
 import sys
+import tracemalloc
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import polars as pl
@@ -19,6 +21,7 @@ import torch
 
 from isthmus import AnomalyDetector, Autoencoder, Training
 from isthmus.data import Tables, _stream_csv, _stream_samples, _stream_scratch, _stream_source, _stream_survey
+from isthmus.data._stream_samples import StreamedSamples
 from isthmus.errors import DataError, SettingError
 from isthmus.training import Batch
 from isthmus.training.rows import BlockRows, Blocks, cuts, shuffled, split
@@ -407,6 +410,21 @@ def test_very_many_words_are_counted_in_bounded_memory(monkeypatch: pytest.Monke
 
 
 # ---- memory --------------------------------------------------------------------------------------------------------
+
+
+def test_some_rows_of_very_many_cost_only_themselves() -> None:
+    """Once each batch asked for the places of all rows, and the longer a table the slower was each of its rows."""
+    n = 10**8
+    source = MagicMock(starts=np.array([0, n // 2]), piece=lambda place: place)
+    source.__len__.return_value = n
+    samples = StreamedSamples(source, lambda piece: SimpleNamespace(piece=piece))  # type: ignore[arg-type,return-value]
+    tracemalloc.start()
+    (one,) = samples.parts(slice(n // 2 + 3, n // 2 + 5))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert one[0].piece == 1 and one[1].tolist() == [3, 4] and one[2].tolist() == [0, 1]  # type: ignore[attr-defined]
+    assert peak < 1e5
+
 
 CHILD = """
 import sys, warnings

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from isthmus.data import _image_pillow as pillow
 from isthmus.data._image_forms import Extent, Form, Pixels, resized_pixels, to_tensor
-from isthmus.data.base import Rows
+from isthmus.data.base import Rows, places
 from isthmus.errors import DataError
 from isthmus.training.batch import Batch
 
@@ -289,7 +289,7 @@ def corners(size: tuple[int, int], side: int, most: int = MOST_PATCHES) -> list[
 
 def make_batch(samples: Any, rows: Rows, dtype: torch.dtype, channels: int, extent: Extent) -> Batch:
     """The rows as tensors (n, channels, *canvas): x is 0 and weight 0 where there is nothing."""
-    pixels = samples.pixels(np.arange(len(samples))[rows])
+    pixels = samples.pixels(places(rows, len(samples)))
     if isinstance(pixels, list) and len({(one.shape, one.dtype) for one in pixels}) == 1:
         pixels = np.stack(pixels)
     if isinstance(pixels, np.ndarray) and pixels.shape[1:3] == samples.canvas:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.data.base import Rows
+from isthmus.data.base import Rows, places
 from isthmus.errors import DataError
 
 Array = np.ndarray[Any, Any]
@@ -57,7 +57,7 @@ class SeriesSamples:
         """Some of them side by side, (n_rows, n_steps, C); NaN where a series has ended."""
         if isinstance(self.values, np.ndarray) and self.values.shape[1] == self.n_steps:
             return self.values[rows]
-        chosen = np.arange(len(self))[rows]
+        chosen = places(rows, len(self))
         floating = np.float32 if all(np.can_cast(self.values[row].dtype, np.float32) for row in chosen) else np.float64
         found = np.full((len(chosen), self.n_steps, self.n_channels), np.nan, dtype=floating)
         for place, row in enumerate(chosen):

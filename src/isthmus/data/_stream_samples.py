@@ -13,7 +13,7 @@ from isthmus.data._samples import TableSamples
 from isthmus.data._stream_errors import moved
 from isthmus.data._stream_scratch import Scratch
 from isthmus.data._stream_source import Source
-from isthmus.data.base import Rows
+from isthmus.data.base import Rows, places
 from isthmus.training.batch import Batch
 from isthmus.training.rows import Blocks
 
@@ -53,7 +53,7 @@ class StreamedSamples:
 
     def parts(self, rows: Rows) -> list[tuple[TableSamples, Rows, Any]]:
         """Samples in memory, which of their rows are meant, and which places of `rows` these are."""
-        wanted = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows)
+        wanted = places(rows, len(self))
         index = np.searchsorted(self.source.starts, wanted, side="right") - 1
         found = []
         for place in np.unique(index).tolist():
@@ -118,7 +118,7 @@ class ScratchSamples:
 
     def at(self, rows: Rows) -> Part:
         """Samples in memory that hold these rows, and which of theirs they are."""
-        wanted = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows)
+        wanted = places(rows, len(self))
         block = wanted // self.size
         if (absent := self.slot_of[block] < 0).any():
             missing = np.unique(block[absent])

@@ -25,6 +25,15 @@ ColumnKind = Literal["numeric", "boolean", "categorical", "date", "left out"]
 Rows = np.ndarray[Any, np.dtype[np.int64]] | slice
 
 
+def places(rows: Rows, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The places that rows mean among so many; only these take memory, whatever the count.
+
+    >>> places(slice(2, 5), 10**12)
+    array([2, 3, 4])
+    """
+    return np.arange(*rows.indices(count)) if isinstance(rows, slice) else np.asarray(rows)
+
+
 @dataclass(frozen=True)
 class ColumnFacts:
     """What `fit` learned about one column (of a table) or one channel; numbers are in the column's own unit.
