@@ -19,6 +19,7 @@ from isthmus import Autoencoder, Synthesizer, Training, fit_many
 from isthmus.data import Images
 from isthmus.densities import Mixture, SecondStage
 from isthmus.errors import DataError, DoctorWarning, ModelFileError, SettingError
+from isthmus.evaluation import copying
 from isthmus.interfaces.cli import cli
 from isthmus.metrics import sample_quality
 from isthmus.networks import Conv, Dense
@@ -216,7 +217,7 @@ def test_what_cannot_be_is_one_sentence(act: Any, said: str) -> None:
 
 def test_a_prior_is_drawn_from_and_knows_no_classes() -> None:
     X = people(80)
-    model = Synthesizer(small(variant="variational"), density="prior", random_state=0)
+    model = Synthesizer(small(variant="variational"), density="prior", marginals=False, random_state=0)
     drawn = model.fit(X).sample(6, random_state=4)
     assert drawn.equals(model.autoencoder_.sample(6, random_state=4))
     with pytest.raises(SettingError, match="knows no classes"):
@@ -267,6 +268,89 @@ def test_samples_or_their_codes_give_the_same_way(of_iris: Synthesizer) -> None:
         one, other = of_iris.interpolate(X[:1], X[149:], 5, path), of_iris.interpolate(*codes, 5, path)
         assert np.allclose(one, other, rtol=0, atol=1e-12)
         assert np.allclose(one[[0, -1]], of_iris.autoencoder_.reconstruct(X[[0, 149]]), rtol=0, atol=1e-9)
+
+
+# ---- the values that there were
+
+
+def uneven(n: int = 800, seed: int = 0) -> pl.DataFrame:
+    """Mostly zeros, skewed, and whole numbers from 1 to 5, all of them driven by one hidden number."""
+    random = np.random.default_rng(seed)
+    hidden = random.normal(size=n)
+    gain = np.where(hidden > 0.5, np.exp(hidden + random.normal(0, 0.2, n)), 0.0)
+    return pl.DataFrame({"gain": gain, "size": np.exp(2 * hidden), "stars": np.clip(np.round(3 + hidden), 1, 5)})
+
+
+def test_numbers_take_the_values_that_there_were() -> None:
+    """Zeros as often as they were, and nothing beyond the ends; without marginals neither holds."""
+    table = uneven()
+    zeros, far = {}, {}
+    for marginals in (True, False):
+        new = Synthesizer(small(), marginals=marginals, random_state=0).fit(table).sample(2000)
+        zeros[marginals] = float((new["gain"] == 0).mean() or 0)
+        far[marginals] = max(new["size"].max() - table["size"].max(), table["size"].min() - new["size"].min())
+        if marginals:
+            assert np.corrcoef(new["size"].log(), new["stars"])[0, 1] > 0.8  # what goes together still does
+            assert set(new["stars"]) == {1.0, 2.0, 3.0, 4.0, 5.0}
+    assert abs(zeros[True] - float((table["gain"] == 0).mean() or 0)) < 0.05 and zeros[False] < 0.1
+    assert far[True] <= 1e-9 < far[False]
+
+
+def test_rows_of_one_class_keep_what_is_special_to_it() -> None:
+    """The map is one for all classes: drawn alone, a class keeps its own place in the column."""
+    table = people()
+    model = Synthesizer(small(), random_state=0).fit(table.select("height", "weight"), table["coat"])
+    means = {coat: model.sample(500, y=coat)["height"].mean() for coat in ("large", "small")}
+    real = {coat: table.filter(coat=coat)["height"].mean() for coat in ("large", "small")}
+    assert abs(means["large"] - means["small"] - (real["large"] - real["small"])) < 4
+
+
+# ---- what a group has
+
+
+def test_samples_gain_what_a_group_has(of_iris: Synthesizer) -> None:
+    iris = load_iris()
+    setosa, virginica = (iris.data[iris.target == kind] for kind in (0, 2))
+    model = of_iris
+    moved = model.transfer(setosa, setosa, virginica)
+    assert np.abs(moved.mean(0) - virginica.mean(0)).max() < 0.35 < np.abs(setosa.mean(0) - virginica.mean(0)).max()
+    assert np.allclose(model.transfer(setosa, setosa, virginica, strength=0.0), model.autoencoder_.reconstruct(setosa))
+    there = model.autoencoder_.transform(setosa) + 0.5 * (
+        model.autoencoder_.transform(virginica).mean(0) - model.autoencoder_.transform(setosa).mean(0)
+    )
+    half = model.transfer(setosa, setosa, virginica, strength=0.5)
+    assert np.allclose(half, model.autoencoder_.inverse_transform(there))
+
+
+# ---- copies
+
+
+def test_copies_are_told_from_draws() -> None:
+    """Training rows given out again, with or without a little noise, are called copies; new rows of the law are not."""
+    table, others = people(400), people(400, seed=1)
+    model = Synthesizer(small(), random_state=0).fit(table)
+    assert not copying(model, people(400, seed=2), table, others).copies
+    assert not copying(model, model.sample(400), table, others).copies
+    shifted = table.with_columns(pl.col("height") + 0.001)
+    for given, exact in ((table, 1.0), (shifted, 0.0)):
+        found = copying(model, given, table, others)
+        assert found.copies and found.exact == exact and found.beyond_chance > 0.9
+        assert found.row.tolist() == list(range(400)) and "looks like copying" in str(found)
+
+
+def test_rows_that_are_often_equal_are_no_copies_for_that() -> None:
+    """Ratings from 1 to 3 in two columns: nearly every honest row equals a training row."""
+    random = np.random.default_rng(0)
+    first, second, third = (pl.DataFrame(random.integers(1, 4, size=(300, 2)), schema=["a", "b"]) for _ in range(3))
+    model = Synthesizer(small(), random_state=0).fit(first)
+    found = copying(model, third, first, second)
+    assert found.exact == 1.0 and not found.copies
+
+
+def test_too_few_held_out_samples_are_refused(of_iris: Synthesizer) -> None:
+    X = load_iris().data
+    with pytest.raises(DataError, match="held_out has 5 samples; give at least 20"):
+        copying(of_iris, X, X, X[:5])
 
 
 # ---- files, seeds, many, and the command line

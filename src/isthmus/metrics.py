@@ -94,7 +94,19 @@ def sample_quality(real: Tensor, drawn: Tensor, k: int = 5) -> SampleQuality:
     return SampleQuality(*shares)
 
 
+def nearest(x: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
+    """The distance of each row from the nearest of others, and which one that is, both (n,).
+
+    >>> import torch
+    >>> nearest(torch.tensor([[0.0], [5.0]]), torch.tensor([[1.0], [7.0], [5.0]]))
+    (tensor([1., 0.]), tensor([0, 2]))
+    """
+    found = [torch.cdist(rows, among.flatten(1), compute_mode=EXACT).min(1) for rows in x.flatten(1).split(BLOCK)]
+    return torch.cat([one.values for one in found]), torch.cat([one.indices for one in found])
+
+
 BLOCK = 2048  # rows whose distances are held at a time
+EXACT = "donot_use_mm_for_euclid_dist"  # so that equal rows are zero apart
 
 
 def _neighbour(x: Tensor, k: int) -> Tensor:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from isthmus.errors import DataError
+import numpy as np
+
+from isthmus.errors import DataError, SettingError
 
 Label = str | int | float | bool
 
@@ -27,3 +29,26 @@ def labels_of(y: Any, n_samples: int) -> list[Label]:
             shown = "absent" if label is None or label != label else f"of type {type(label).__name__}"
             raise DataError(f"a label is {shown}; each must be one word or number.")
     return listed
+
+
+def places_of(y: Any, n_samples: int, known: list[Label]) -> list[int]:
+    """The places among the known labels of the wanted ones: one for all samples, or one for each.
+
+    Raises
+    ------
+    SettingError : where there are no labels, for one that is not known, and for too many or too few.
+
+    >>> places_of("dog", 2, ["cat", "dog"])
+    [1, 1]
+    """
+    if not known:
+        raise SettingError(f"y is {y!r}, and this model was fitted without labels; leave y out, or fit with them.")
+    given = [y.item() if getattr(y, "ndim", None) == 0 else y] if np.ndim(y) == 0 else list(y)
+    wanted = given * n_samples if len(given) == 1 else given
+    if len(wanted) != n_samples:
+        raise SettingError(f"y has {len(wanted)} labels for {n_samples} samples; give one, or one for each.")
+    for label in wanted:
+        if label not in known:
+            shown = ", ".join(map(repr, known[:20]))
+            raise SettingError(f"y is {label!r}, a class that was not in the labels; there are: {shown}.")
+    return [known.index(label) for label in wanted]

@@ -20,13 +20,15 @@ from isthmus.likelihoods import Mixed, Normal
 from isthmus.module import resolve_network, resolve_variants
 from isthmus.part import resolve
 from isthmus.saving import Packed, put, take
-from isthmus.tasks._labels import Label, labels_of
+from isthmus.tasks._labels import Label, labels_of, places_of
+from isthmus.tasks._marginals import Marginals
 from isthmus.tasks._paths import spherical, straight
 from isthmus.tasks.base import Answer, Plan, Task
 from isthmus.words import counted
 
 MOST_NUMBERS = 4096  # of a code that a density is fitted on
 CHUNK = 1024  # samples decoded at a time
+MOST_ROWS, OWN = 100_000, 20_000  # whose quantiles are taken: real rows at most, and rows that the model draws
 SHOWN = 10
 PATHS = {"straight": straight, "spherical": spherical}
 
@@ -39,7 +41,7 @@ class Synthesizer(Task):
     An autoencoder learns codes, then a density learns the law of these codes; what is drawn from it is decoded. With
     labels there is a density for each class, so that samples of one class can be drawn; a class of one sample borrows
     the one that is nearest. New rows resemble old ones;
-    nothing here promises that they give nobody away.
+    nothing here promises that they give nobody away: `evaluation.copying` looks whether they are copies.
 
     Dai & Wipf 2019, "Diagnosing and Enhancing VAE Models"; Ghosh et al. 2020, "From Variational to Deterministic
     Autoencoders".
@@ -48,6 +50,8 @@ class Synthesizer(Task):
     ----------
     autoencoder : the autoencoder to train, in a copy; None takes a plain one. Where its likelihood is "auto", for
         tables it is one that also learns how much each number scatters around what its code says.
+    marginals : whether each number of a table takes the distribution of values that it had: its range, its ties, its
+        tails. The file then holds a thousand quantiles of each, the smallest and the largest value among them.
     density : the law of the codes: mixture, second_stage, or a Density object; "prior" draws from the prior that the
         autoencoder was trained with (variant variational); "auto" is mixture.
     random_state : an int for the same result every time; None leaves it to the autoencoder.
@@ -82,10 +86,12 @@ class Synthesizer(Task):
         autoencoder: Autoencoder | None = None,
         *,
         density: Literal["auto", "prior"] | str | Density = "auto",
+        marginals: bool = True,
         random_state: int | np.random.RandomState | None = None,
     ):
         self.autoencoder = autoencoder
         self.density = density
+        self.marginals = marginals
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -121,26 +127,43 @@ class Synthesizer(Task):
     def _conclude(self, X: Any, plan: Plan, labels: list[Label] | None = None) -> Self:
         self.autoencoder_ = plan.autoencoder
         self.autoencoder_.data_.owner = type(self).__name__
-        density = self._density
         self.classes_ = sorted(set(labels or ()), key=lambda label: (isinstance(label, str), label))
         counts = Counter(labels)
         self.shares_ = np.array([counts[label] / counts.total() for label in self.classes_] or [1.0])
-        self._laws: list[Law] = []
-        if density is None:
-            return self
+        density = self._density
+        self._laws = [] if density is None else self._fitted_laws(X, density, labels)
+        tabular = isinstance(self.autoencoder_.data_, Tables)
+        self._marginals = self._fitted_marginals(X) if self.marginals and tabular else None
+        return self
+
+    def _fitted_laws(self, X: Any, density: Density, labels: list[Label] | None) -> list[Law]:
+        """The law of all codes, or of those of each class."""
         codes = torch.from_numpy(self.autoencoder_.transform(X)).double()
         if codes.shape[1] > MOST_NUMBERS:
             raise SettingError(
                 f"codes have {codes.shape[1]:,} numbers, and a density takes at most {MOST_NUMBERS:,}; fit an "
                 "autoencoder with a smaller code, such as network=Conv(code='vector')."
             )
-        generator = self._generator(self.random_state)
+        generator, laws = self._generator(self.random_state), []
         for label in self.classes_ or [""]:
             mine = codes if labels is None else codes[[place for place, one in enumerate(labels) if one == label]]
             if len(mine) == 1:  # no law can be seen in one
                 mine = codes[torch.cdist(mine, codes)[0].argsort()[:2]]
-            self._laws.append(density.fit(mine, generator))
-        return self
+            laws.append(density.fit(mine, generator))
+        return laws
+
+    def _fitted_marginals(self, X: Any) -> Marginals | None:
+        """How the numbers that this model draws are taken to those that there were."""
+        data = self.autoencoder_.data_
+        elements = data.spec.elements("numeric").tolist()
+        if not elements:
+            return None
+        samples = data.open(X)
+        rows = np.unique(np.linspace(0, len(samples) - 1, min(len(samples), MOST_ROWS)).astype(np.int64))
+        batch = data.batch(samples, rows, torch.float64)
+        generator = self._generator(self.random_state)
+        drawn = self._tensors(self._classes(OWN, None, generator), generator)
+        return Marginals.of(elements, drawn, batch.x, batch.weight)
 
     @property
     def _density(self) -> Density | None:
@@ -183,8 +206,7 @@ class Synthesizer(Task):
         Parameters
         ----------
         X : how many.
-        y : as for `sample`.
-        random_state : as for `sample`.
+        y, random_state : as for `sample`.
         """
         samples, classes = self._drawn(X, y, random_state)
         table = pl.DataFrame({"row": np.arange(int(X))})
@@ -200,6 +222,13 @@ class Synthesizer(Task):
             raise SettingError(f"n_samples is {n_samples!r}; it must be a whole number of at least 1.")
         generator = self._generator(self.random_state if random_state is None else random_state)
         classes = self._classes(int(n_samples), y, generator)
+        drawn = self._tensors(classes, generator)
+        if self._marginals is not None:
+            drawn = self._marginals(drawn)
+        return self.autoencoder_.data_.from_tensor(drawn), classes
+
+    def _tensors(self, classes: npt.NDArray[np.int64], generator: torch.Generator) -> Tensor:
+        """What the model draws of these classes, as tensors."""
         model = self.autoencoder_
         module = model.as_type(torch.float64, "cpu")
         shape = model.code_density_.shape
@@ -213,7 +242,7 @@ class Synthesizer(Task):
             else:
                 codes = module.draw_codes((len(classes), *shape), generator)  # type: ignore[assignment]
             drawn = [module.decode(some).draw(generator) for some in codes.split(CHUNK)]
-        return model.data_.from_tensor(torch.cat(drawn)), classes
+        return torch.cat(drawn)
 
     def _classes(self, n_samples: int, y: Any, generator: torch.Generator) -> npt.NDArray[np.int64]:
         if y is None and not self.classes_:
@@ -221,17 +250,7 @@ class Synthesizer(Task):
         if y is None:
             shares = torch.from_numpy(self.shares_)
             return torch.multinomial(shares, n_samples, replacement=True, generator=generator).numpy()
-        if not self.classes_:
-            raise SettingError(f"y is {y!r}, and this model was fitted without labels; leave y out, or fit with them.")
-        given = [y.item() if getattr(y, "ndim", None) == 0 else y] if np.ndim(y) == 0 else list(y)
-        wanted = given * n_samples if len(given) == 1 else given
-        if len(wanted) != n_samples:
-            raise SettingError(f"y has {len(wanted)} labels for {n_samples} samples; give one, or one for each.")
-        for label in wanted:
-            if label not in self.classes_:
-                known = ", ".join(map(repr, self.classes_[:20]))
-                raise SettingError(f"y is {label!r}, a class that was not in the labels; there are: {known}.")
-        return np.array([self.classes_.index(label) for label in wanted])
+        return np.array(places_of(y, n_samples, self.classes_))
 
     # -- between two
 
@@ -242,8 +261,7 @@ class Synthesizer(Task):
         ----------
         a, b : the ends: data that hold one sample each, such as X[:1], or codes as rows of `autoencoder_.transform`.
         steps : how many samples to give, at least 2.
-        path : through the codes, "straight", or "spherical": in equal angles around zero, with the norm going evenly
-            from one to the other, for codes with a normal prior.
+        path : "straight" through the codes, or "spherical", in equal angles around zero: for codes with a normal prior.
         """
         check_is_fitted(self)
         if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 2:
@@ -252,6 +270,22 @@ class Synthesizer(Task):
             raise SettingError(f"path is {path!r}; it must be one of {', '.join(PATHS)}.")
         way: Callable[..., npt.NDArray[np.float64]] = PATHS[path]
         return self.autoencoder_.inverse_transform(way(self._code("a", a), self._code("b", b), int(steps)))
+
+    def transfer(self, X: Any, start: Any, end: Any, strength: float = 1.0) -> Any:
+        """Samples that gain what one group has and another lacks, of the type of data fitted on.
+
+        Codes move along the difference between the mean codes of two groups, such as faces without and with glasses,
+        and are decoded (Larsen et al. 2016, "Autoencoding beyond Pixels", ICML).
+
+        Parameters
+        ----------
+        X : the samples to change.
+        start, end : samples of the two groups, such as X[y == 0] and X[y == 1].
+        strength : how far: 1 is the whole difference, 0 none, below 0 the other way.
+        """
+        check_is_fitted(self)
+        first, last = (self.autoencoder_.transform(group).mean(0) for group in (start, end))
+        return self.autoencoder_.inverse_transform(self.autoencoder_.transform(X) + strength * (last - first))
 
     def _code(self, name: str, sample: Any) -> npt.NDArray[np.float64]:
         if isinstance(sample, np.ndarray) and sample.ndim == 1:
@@ -271,6 +305,8 @@ class Synthesizer(Task):
         tensors = {"shares": torch.from_numpy(self.shares_)}
         for place, law in enumerate(self._laws):
             tensors |= put(law.state(), f"law{place}")
+        if self._marginals is not None:
+            tensors |= put(self._marginals.state(), "marginals")
         return {"classes": list(self.classes_)}, tensors
 
     def _relearn(self, learned: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -280,3 +316,5 @@ class Synthesizer(Task):
             raise ModelFileError("the classes in this file and their shares do not go together.")
         places = range(len(self.shares_)) if density is not None else ()
         self._laws = [density.restore(take(tensors, f"law{place}")) for place in places if density is not None]
+        marginals = take(tensors, "marginals")  # files from before there were any have none
+        self._marginals = Marginals.restore(marginals) if marginals else None
