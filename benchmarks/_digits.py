@@ -65,3 +65,13 @@ def probe(
             best, chosen, kept = error, decay, weights
     weights = logistic(codes, classes, chosen, kept)
     return wrong(test[0] / scale, test[1], weights), chosen
+
+
+def labelled(name: str, part: str = "train") -> tuple[np.ndarray, np.ndarray]:
+    """Pictures (n, 28, 28) and classes (n,) of mnist or fashion-mnist, of whose training part 20,000 are kept here."""
+    stem = "train20k" if name == "fashion-mnist" and part == "train" else part
+    found = []
+    for kind, header in (("images-idx3", 16), ("labels-idx1", 8)):
+        with gzip.open(DATA / name / f"{stem}-{kind}-ubyte.gz") as file:
+            found.append(np.frombuffer(file.read()[header:], np.uint8))
+    return found[0].reshape(-1, 28, 28) / np.float32(255), found[1].astype(np.int64)

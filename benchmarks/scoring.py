@@ -53,7 +53,7 @@ def detector(X: Array) -> Any:
 
     training = Training(max_epochs=1, batch_size=256)
     model = autoencoder(WORKLOADS["W1"], training=training, device="cpu", random_state=0)
-    return AnomalyDetector(model).fit(X)
+    return AnomalyDetector(model, scores="distortion").fit(X)
 
 
 def isthmus(X: Array) -> Score:

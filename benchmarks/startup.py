@@ -46,7 +46,7 @@ def prepare(folder: Path) -> None:
     """A small model and a table."""
     x = np.random.default_rng(0).normal(size=(1000, 2)) @ np.ones((2, 10))
     pl.DataFrame(x, schema=[f"x{i}" for i in range(10)]).write_csv(folder / "data.csv")
-    detector = AnomalyDetector(random_state=0)
+    detector = AnomalyDetector(scores="distortion", random_state=0)
     detector.autoencoder = detector.default().set_params(training=Training(max_epochs=2))
     detector.fit(str(folder / "data.csv")).save(folder / "model.safetensors")
 

@@ -468,7 +468,7 @@ USAGE: dict[str, tuple[str, ...]] = {
     "--contamination belongs to the task detect: add --for detect": (*FIT, "--contamination", "0.1"),
     "no option --contamnation; --contamination belongs to": (*FIT, "--contamnation", "0.1"),
     "--for is 'detct'; did you mean 'detect'?": (*FIT, "--for", "detct"),
-    "--for is '', which is unknown. Known: denoise, detect": (*FIT, "--for", ""),
+    "--for is '', which is unknown. Known: classify, cluster, colorize": (*FIT, "--for", ""),
     "option '--for' requires an argument": (*FIT, "--for"),
     "option '--l1' requires an argument": (*FIT, "--l1"),
     "unexpected extra argument": (*FIT, "more"),

@@ -191,7 +191,7 @@ def test_pairs_are_trained_on_as_python_does(folder: Path, tmp_path: Path) -> No
     network, training = "conv(channels=(4,8))", Training(max_epochs=2)
     ours = Autoencoder(4, network=network, training=training, random_state=0, verbose=False)
     assert isthmus.load(model).transform(noisy) == Denoiser(ours).fit(noisy, clean).transform(noisy)
-    assert "--target belongs to the task denoise: add --for denoise" in error_of(
+    assert "--target belongs to the tasks colorize, denoise" in error_of(
         run("fit", noisy, "--target", clean, "-o", str(tmp_path / "n.st"))
     )
     assert "--target" in run("fit", "--for", "denoise", "--help").stdout

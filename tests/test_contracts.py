@@ -216,7 +216,7 @@ def test_what_is_no_part_has_no_checks() -> None:
 
 def test_arguments_inside_a_part_count_and_one_example_that_listens_is_enough() -> None:
     assert dict(numeric_arguments(Variational(prior=StandardNormal()))) == {"beta": 1.0, "free_bits": 0.0, "samples": 1}
-    assert dict(numeric_arguments(Conformal(), inside=False)) == {"rate": 0.05, "calibration": 0.2}
+    assert dict(numeric_arguments(Conformal(), inside=False)) == {"rate": 0.05, "calibration": 0.2, "confidence": None}
     raw = torch.zeros(1, 2)
 
     def scale_only(law: Normal) -> list[Tensor]:

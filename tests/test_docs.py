@@ -108,7 +108,10 @@ PARSERS += [CodeBlockParser(language, run_commands) for language in ("sh", "cons
 
 
 # these train on real tables
-SLOW_PAGES = "custom denoise detect generate one_row training likelihoods pictures report sequences transformer"
+SLOW_PAGES = (
+    "advise classify cluster colorize compress custom denoise detect evaluate features generate impute inpaint "
+    "likelihoods one_row pictures reduce report retrieve sequences thresholds training transformer unmark"
+)
 SLOW = {"README.md", *(f"docs/{page}.md" for page in SLOW_PAGES.split())}
 
 

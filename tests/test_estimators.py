@@ -18,7 +18,20 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from isthmus import AnomalyDetector, Autoencoder, Denoiser, Synthesizer, Training
+from isthmus import (
+    AnomalyDetector,
+    Autoencoder,
+    Clusterer,
+    Compressor,
+    Denoiser,
+    FeatureSelector,
+    Imputer,
+    Retriever,
+    SemiSupervisedClassifier,
+    SemiSupervisedRegressor,
+    Synthesizer,
+    Training,
+)
 from isthmus.errors import DataError, DoctorWarning, SettingError
 from isthmus.networks import Dense
 from isthmus.variants import Denoising, L1Sparse
@@ -40,9 +53,21 @@ def quick(**settings: Any) -> Autoencoder:
         AnomalyDetector(Autoencoder(training=QUICK)),
         AnomalyDetector(quick(variant="variational"), contamination=0.2),
         Denoiser(Autoencoder(training=QUICK)),
+        Imputer(Autoencoder(training=QUICK)),
         Synthesizer(Autoencoder(training=QUICK)),
+        Clusterer(Autoencoder(training=QUICK), n_clusters=3),
+        Retriever(Autoencoder(training=QUICK)),
+        Compressor(Autoencoder(training=QUICK)),
+        Compressor(Autoencoder(training=QUICK), mode="lossy"),
+        SemiSupervisedClassifier(Autoencoder(training=QUICK), tune=QUICK),
+        SemiSupervisedRegressor(Autoencoder(training=QUICK), tune=QUICK),
+        FeatureSelector(Autoencoder(training=QUICK)),
     ],
-    ids=["autoencoder", "denoising-variational", "tied", "detector", "variational-detector", "denoiser", "synthesizer"],
+    ids=[
+        *("autoencoder", "denoising-variational", "tied", "detector", "variational-detector", "denoiser", "imputer"),
+        *("synthesizer", "clusterer", "retriever", "compressor", "lossy", "few-labels-classifier"),
+        *("few-labels-regressor", "selector"),
+    ],
 )
 def test_scikit_learns_contract_holds_without_exceptions(estimator: Any) -> None:
     failed = {}
@@ -54,7 +79,9 @@ def test_scikit_learns_contract_holds_without_exceptions(estimator: Any) -> None
             except Exception as error:
                 if type(error).__name__ != "SkipTest":
                     failed[check.func.__name__] = repr(error)
-    assert failed == {}
+    # -1 is a class there, and an unknown label here; scikit-learn excuses its own LabelSpreading alike
+    excused = {"check_classifiers_classes"} if isinstance(estimator, SemiSupervisedClassifier) else set()
+    assert set(failed) == excused, failed
 
 
 @pytest.fixture

@@ -30,9 +30,20 @@ def layers() -> list[list[str]]:
 LAYERS = layers()
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}
 # Folders that are one thing in several files. In the others each file is a part, and knows only base.py and _*.py.
-ONE_THING = ("training", "interfaces", "checks", "report", "light")
+ONE_THING = ("training", "evaluation", "interfaces", "checks", "report", "light")
 # Folders in which one file is one part, and the stub is the list of them.
-PART_FOLDERS = ("damage", "likelihoods", "networks", "variants", "priors", "thresholds", "data", "densities", "tasks")
+PART_FOLDERS = (
+    "damage",
+    "likelihoods",
+    "networks",
+    "variants",
+    "priors",
+    "thresholds",
+    "data",
+    "densities",
+    "scores",
+    "tasks",
+)
 
 FRAMES = ("sklearn", "polars", "pandas", "narwhals", "pyarrow")
 

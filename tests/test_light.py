@@ -20,6 +20,7 @@ from isthmus.interfaces.cli import cli
 from isthmus.light.activations import find
 from isthmus.light.files import read_detector
 from isthmus.light.model import LightCallable
+from isthmus.light.scores import LightPanel
 from isthmus.networks import Dense
 from isthmus.networks._activations import ACTIVATIONS
 from isthmus.thresholds import Fixed
@@ -61,7 +62,7 @@ def test_activations_are_those_of_the_networks(name: str) -> None:
 def test_a_scorer_is_the_score_of_every_row(activation: str) -> None:
     X = table()
     model = AnomalyDetector().default().set_params(network=Dense((9, 6), activation), n_components=2, training=FEW)
-    detector = AnomalyDetector(model, random_state=0).fit(X)
+    detector = AnomalyDetector(model, scores="distortion", random_state=0).fit(X)
     score, scores = detector.scorer(), detector.score_samples(X)
     assert isinstance(score, LightCallable)
     close(score(X), scores)
@@ -69,6 +70,24 @@ def test_a_scorer_is_the_score_of_every_row(activation: str) -> None:
     encode, codes = detector.autoencoder_.encoder(), detector.autoencoder_.transform(X)
     close(encode(X), codes)
     close(np.stack([encode(row) for row in X[:9]]), codes[:9])
+
+
+SCORES = ["neighbour_distance", "code_distance(neighbours=3)", "whitened_residual", "distortion"]
+
+
+@pytest.mark.parametrize("gaps", [False, True], ids=["whole", "gaps"])
+@pytest.mark.parametrize("score", ["auto", SCORES], ids=["auto", "all"])
+def test_every_score_is_the_same_in_numpy(score: Any, gaps: bool) -> None:
+    X = pl.DataFrame(table(gaps=gaps)).with_columns(flag=pl.Series(np.arange(120) % 3 == 0))
+    detector = AnomalyDetector(Autoencoder(training=FEW), scores=score, random_state=0).fit(X)
+    new = table(40, gaps=gaps, seed=4)
+    new[3, 0], new[5, 2] = 1e30, -40.0
+    new = np.column_stack([np.vstack([X.to_numpy()[:9, :-1], new]), np.arange(49) % 2])
+    scorer = detector.scorer()
+    assert isinstance(scorer.__self__, LightPanel)  # type: ignore[attr-defined]
+    wanted = detector.score_samples(pl.DataFrame(new, X.columns).with_columns(pl.col("flag").cast(pl.Boolean)))
+    np.testing.assert_allclose(scorer(new), wanted, rtol=1e-6)
+    np.testing.assert_allclose([scorer(row) for row in new[:9]], wanted[:9], rtol=1e-6)
 
 
 MODELS = {
@@ -105,7 +124,7 @@ def test_every_plain_model_scores_and_encodes_in_numpy(name: str, gaps: bool) ->
 
 def test_yes_and_no_have_their_own_law() -> None:
     X = pl.DataFrame(table(gaps=True)).with_columns(flag=pl.Series(np.arange(120) % 3 == 0))
-    detector = AnomalyDetector(random_state=0).fit(X)
+    detector = AnomalyDetector(scores="distortion", random_state=0).fit(X)
     X[5, "flag"] = None
     score = detector.scorer()
     assert isinstance(score, LightCallable)
@@ -162,7 +181,7 @@ def test_other_models_go_through_torch(name: str) -> None:
 
 def test_words_go_through_torch() -> None:
     X = pl.DataFrame(table(gaps=True)).with_columns(word=pl.Series(["a", "b", "b"] * 40))
-    detector = AnomalyDetector(random_state=0).fit(X)
+    detector = AnomalyDetector(scores="distortion", random_state=0).fit(X)
     assert not isinstance(detector.scorer(), LightCallable)
 
 
@@ -194,8 +213,10 @@ def frame(n: int = 90, seed: int = 0) -> pl.DataFrame:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("light")
     model = AnomalyDetector().default().set_params(training=FEW)
-    AnomalyDetector(model, contamination=0.05, random_state=0).fit(frame()).save(path / "frame.safetensors")
-    AnomalyDetector(model, random_state=0).fit(table()).save(path / "array.safetensors")
+    bare = {"scores": "distortion", "random_state": 0}
+    AnomalyDetector(model, contamination=0.05, **bare).fit(frame()).save(path / "frame.safetensors")
+    AnomalyDetector(model, contamination=0.05, random_state=0).fit(frame()).save(path / "panel.safetensors")
+    AnomalyDetector(model, **bare).fit(table()).save(path / "array.safetensors")
     named = frame().with_columns(word=pl.Series(["a", "b", "b"] * 30))
     AnomalyDetector(model, random_state=0).fit(named).save(path / "words.safetensors")
     Autoencoder(training=FEW, random_state=0).fit(frame()).save(path / "autoencoder.safetensors")
@@ -236,6 +257,7 @@ def both(monkeypatch: pytest.MonkeyPatch, folder: Path, *words: str) -> tuple[Re
         ("frame.safetensors", "turned.tsv", "--n-reasons", "5", "--n-rows", "40"),
         ("frame.safetensors", "empty.csv", "--fail-if-odd"),
         ("frame.safetensors", "new.csv", "--n-rows", "0"),
+        ("panel.safetensors", "new.csv"),
         ("array.safetensors", "array.csv", "--quiet"),
     ],
     ids=" ".join,
@@ -248,14 +270,17 @@ def test_the_command_says_the_same_without_torch(
     assert "odd" in without.output or without.exit_code == 2
 
 
-def test_the_tables_are_the_same_without_torch(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    without, ordinary = both(monkeypatch, folder, "frame.safetensors", "new.csv", "--json")
+@pytest.mark.parametrize("model", ["frame.safetensors", "panel.safetensors"])
+def test_the_tables_are_the_same_without_torch(
+    model: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without, ordinary = both(monkeypatch, folder, model, "new.csv", "--json")
     rows, wanted = ([json.loads(line) for line in one.stdout.splitlines()] for one in (without, ordinary))
     assert [(row["row"], row["odd"]) for row in rows] == [(row["row"], row["odd"]) for row in wanted]
     assert any(row["odd"] for row in rows) and len(rows) == 300
     close([row["score"] for row in rows], [row["score"] for row in wanted])
     assert [list(row) for row in rows] == [list(row) for row in wanted]
-    both(monkeypatch, folder, "frame.safetensors", "new.csv", "-o", str(tmp_path / "a.parquet"))
+    both(monkeypatch, folder, model, "new.csv", "-o", str(tmp_path / "a.parquet"))
     assert pl.read_parquet(tmp_path / "a.parquet").schema == {"row": pl.Int64, "score": pl.Float64, "odd": pl.Boolean}
 
 
@@ -312,7 +337,7 @@ def test_a_file_of_other_shapes_is_left_to_torch(folder: Path, tmp_path: Path) -
 
 def test_the_threshold_is_the_models_own(tmp_path: Path) -> None:
     model = AnomalyDetector().default().set_params(training=FEW)
-    detector = AnomalyDetector(model, threshold=Fixed(12.5), random_state=0).fit(table())
+    detector = AnomalyDetector(model, threshold=Fixed(12.5), scores="distortion", random_state=0).fit(table())
     detector.save(tmp_path / "fixed.safetensors")
     light = read_detector(str(tmp_path / "fixed.safetensors"))
     assert light is not None and light.threshold == 12.5
@@ -322,12 +347,13 @@ def test_the_threshold_is_the_models_own(tmp_path: Path) -> None:
 HEAVY = ("torch", "sklearn", "pandas", "scipy", "pydantic", "narwhals")
 
 
-def test_nothing_heavy_is_loaded(folder: Path) -> None:
+@pytest.mark.parametrize("model", ["frame.safetensors", "panel.safetensors"])
+def test_nothing_heavy_is_loaded(model: str, folder: Path) -> None:
     """Neither by the room itself nor by the command."""
-    files = [str(folder / "frame.safetensors"), str(folder / "new.csv")]
+    files = [str(folder / model), str(folder / "new.csv")]
     code = f"""
 import sys
-from isthmus.light import activations, columns, files, laws, model, network, wording
+from isthmus.light import activations, columns, files, laws, model, network, scores, wording
 heavy = sorted(set({(*HEAVY, "polars")!r}) & set(sys.modules))
 from isthmus.interfaces.cli import cli
 try:

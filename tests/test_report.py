@@ -829,3 +829,11 @@ def test_axe_finds_nothing_and_a_phone_needs_no_sideways_scrolling(page: str, tm
 def quoted(text: str) -> str:
     """The text as JavaScript inside of HTML."""
     return json.dumps(text).replace("<", "\\u003c")
+
+
+def test_a_detector_shows_where_other_rules_would_cut(detector: AnomalyDetector, tmp_path: Path) -> None:
+    page = (detector.report(tmp_path / "r.html")).read_text(encoding="utf-8")
+    said = words(section(page, "errors"))
+    for rule in ("quantile", "deviation", "robust"):
+        assert rule in said
+    assert "conformal" not in said  # it kept no rows out of training, so that there is no such cut

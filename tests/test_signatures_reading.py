@@ -27,6 +27,7 @@ FOLDERS = (
     "training",
     "data",
     "densities",
+    "scores",
     "tasks",
 )
 CLASSES = [

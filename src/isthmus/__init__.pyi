@@ -6,16 +6,31 @@ from . import likelihoods as likelihoods
 from . import networks as networks
 from . import priors as priors
 from . import report as report
+from . import scores as scores
 from . import tasks as tasks
 from . import thresholds as thresholds
 from . import training as training
 from . import variants as variants
 from .autoencoder import Autoencoder as Autoencoder
+from .evaluation import Advice as Advice
+from .evaluation import Evaluation as Evaluation
+from .evaluation import advise as advise
+from .evaluation import evaluate as evaluate
 from .evaluation import fit_many as fit_many
 from .loading import load as load
 from .tasks import AnomalyDetector as AnomalyDetector
+from .tasks import Clusterer as Clusterer
+from .tasks import Colorizer as Colorizer
+from .tasks import Compressor as Compressor
 from .tasks import Denoiser as Denoiser
+from .tasks import FeatureSelector as FeatureSelector
+from .tasks import Imputer as Imputer
+from .tasks import Inpainter as Inpainter
+from .tasks import Retriever as Retriever
+from .tasks import SemiSupervisedClassifier as SemiSupervisedClassifier
+from .tasks import SemiSupervisedRegressor as SemiSupervisedRegressor
 from .tasks import Synthesizer as Synthesizer
+from .tasks import WatermarkRemover as WatermarkRemover
 from .training import Training as Training
 
 __version__: str

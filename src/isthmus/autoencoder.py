@@ -153,7 +153,7 @@ class Autoencoder(Reading, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Es
         with own_randomness(device):
             reseed(device, seed)
             module = self._build(self.n_components_).to(device, fitting.number_type(self.precision))
-        self.doctor_ = self._say(doctor.before_training(self.data_, some, module, n_rows))
+        self.doctor_ = self._say(doctor.before_training(self.data_, some, module, n_rows, settings))
         how = {"bf16": self.precision == "bf16", "steady": isinstance(self.random_state, (int, np.integer))}
         return fitting.Run(module, batches, n_rows, settings, seed, some, **how)
 

@@ -126,7 +126,7 @@ def code_size(wanted: int | str, x: Tensor, spec: SampleSpec) -> int:
     The limit is half the columns, not half the elements: a category is one column, however many levels it has.
     """
     if isinstance(wanted, str) and wanted == "auto":
-        width = spec.size // spec.n_channels * spec.n_columns
+        width = _width(spec)
         enough = 1 + int((variance_curve(x) < 0.9).sum()) if len(x) > 1 else 1
         size = max(1, min(enough, (width + 1) // 2))
         why = "principal components explain 90 % of the variance" if size == enough else "half the columns"
@@ -135,6 +135,16 @@ def code_size(wanted: int | str, x: Tensor, spec: SampleSpec) -> int:
     if not isinstance(wanted, (int, np.integer)) or isinstance(wanted, bool) or wanted < 1:
         raise SettingError(f"n_components is {wanted!r}; it must be a whole number of at least 1, or 'auto'.")
     return int(wanted)
+
+
+def share_of_columns(share: float, spec: SampleSpec) -> int:
+    """So many numbers in a code, as a share of the columns; at least one."""
+    return max(1, round(share * _width(spec)))
+
+
+def _width(spec: SampleSpec) -> int:
+    """How many columns a sample has, however many levels its categories have."""
+    return spec.size // spec.n_channels * spec.n_columns
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Pictures that are large, or of many sizes, are read one by one and in tiles, so 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -62,22 +63,41 @@ def give(
     read : what is wanted of a batch, shaped as the samples; the mean of what comes out by default.
     verbose : True shows a bar, None does in a terminal when it takes a while; only where samples go one by one.
     """
+    return data.give_back(tensors(module, data, samples, dtype, read, verbose), samples)
+
+
+def tensors(
+    module: AutoencoderModule,
+    data: Data,
+    samples: Samples,
+    dtype: torch.dtype,
+    read: Read = mean,
+    verbose: bool | None = False,
+) -> Tensor | Iterator[Tensor]:
+    """The same before it takes the samples' form: all at once, or one by one."""
     singles = data.singly(samples) if takes_any_size(module) else None
     if singles is None:
         batches = lambda rows: data.batch(samples, rows, dtype)  # noqa: E731
-        outputs = apply(module, batches, len(samples), lambda batch: read(module, batch), data.spec.size)
-        return data.give_back(torch.from_numpy(outputs), samples)
-    with CountBar(len(samples), verbose) as bar:
-        return data.give_back(_one_by_one(module, data, singles, dtype, read, bar), samples)
+        size = math.prod(getattr(samples, "canvas", ())) * data.spec.n_channels  # training may have seen small patches
+        outputs = apply(module, batches, len(samples), lambda batch: read(module, batch), max(size, data.spec.size))
+        return torch.from_numpy(outputs)
+    return _one_by_one(module, data, singles, dtype, read, verbose, len(samples))
 
 
 def _one_by_one(
-    module: AutoencoderModule, data: Data, singles: Iterator[Samples], dtype: torch.dtype, read: Read, bar: CountBar
+    module: AutoencoderModule,
+    data: Data,
+    singles: Iterator[Samples],
+    dtype: torch.dtype,
+    read: Read,
+    verbose: bool | None,
+    n_samples: int,
 ) -> Iterator[Tensor]:
-    for place, single in enumerate(singles):
-        batch = data.batch(single, np.arange(1), dtype)
-        progress = lambda done, of, place=place: bar.show(place + done / of)  # noqa: E731
-        yield torch.from_numpy(whole(module, batch, lambda batch: read(module, batch), progress))
+    with CountBar(n_samples, verbose) as bar:
+        for place, single in enumerate(singles):
+            batch = data.batch(single, np.arange(1), dtype)
+            progress = lambda done, of, place=place: bar.show(place + done / of)  # noqa: E731
+            yield torch.from_numpy(whole(module, batch, lambda batch: read(module, batch), progress))
 
 
 def whole(module: AutoencoderModule, batch: Batch, read: Callable[[Batch], Tensor], progress: Progress | None) -> Any:

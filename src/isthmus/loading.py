@@ -72,7 +72,7 @@ def read_document(document: dict[str, Any], name: str) -> _Document:
         raise ModelFileError(f"{name!r} is not a model of Isthmus: {where}: {first['msg'].lower()}.") from error
 
 
-def _find(name: str, parts: Sequence[object]) -> type[Estimator]:
+def _find(name: str, parts: Sequence[object]) -> type[Any]:
     """An estimator's class by its name."""
     for part in parts:
         if isinstance(part, type) and issubclass(part, Estimator) and part.__name__ == name:
@@ -80,6 +80,10 @@ def _find(name: str, parts: Sequence[object]) -> type[Estimator]:
     found = getattr(isthmus, name) if name in dir(isthmus) else None
     if isinstance(found, type) and issubclass(found, Estimator):
         return found
+    from isthmus.tasks._heads import LINEAR  # scikit-learn's, which are settings like others
+
+    if name in LINEAR:
+        return LINEAR[name]
     raise ModelFileError(
         f"this file holds a {name!r}, which this version does not know; upgrade, or give parts=[{name}]."
     )

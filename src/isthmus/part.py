@@ -276,7 +276,7 @@ def from_json(document: Any, parts: Iterable[object] = ()) -> Any:
         raise ModelFileError(f"the file names a part that cannot be built: {said}.") from error
 
 
-FOLDERS = ("damage", "likelihoods", "networks", "variants", "priors", "thresholds", "training", "data", "densities")
+FOLDERS = "damage likelihoods networks variants priors thresholds training data densities scores".split()
 
 
 def _stored_name(part: Part) -> str:

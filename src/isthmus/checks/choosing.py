@@ -14,6 +14,7 @@ from isthmus.checks import (
     networks,
     parts,
     priors,
+    scores,
     tasks,
     thresholds,
     training,
@@ -27,6 +28,7 @@ from isthmus.likelihoods.base import Likelihood
 from isthmus.networks.base import Network
 from isthmus.part import Part
 from isthmus.priors.base import Prior
+from isthmus.scores.base import Score
 from isthmus.thresholds.base import Threshold
 from isthmus.training import Training
 from isthmus.training.optimizers import Optimizer
@@ -44,6 +46,7 @@ CHOICES: tuple[tuple[type, Callable[[Any], Iterator[Check]]], ...] = (
     (Likelihood, likelihoods.checks),
     (Network, networks.checks),
     (Prior, priors.checks),
+    (Score, scores.checks),
     (Threshold, thresholds.checks),
     (Optimizer, training.optimizer_checks),
     (Schedule, training.schedule_checks),

@@ -18,6 +18,7 @@ SPECS = (
     SampleSpec((4,), columns=(Column("height"), Column("colour", "categorical", 3))),
     SampleSpec((12, 2), channels=1),
     SampleSpec((2, 8, 8)),
+    SampleSpec((3, 8, 8)),
 )
 
 

@@ -46,6 +46,19 @@ def pictures(n_pictures: int = N_PICTURES) -> np.ndarray[Any, np.dtype[np.uint8]
     return (255 * spots).astype(np.uint8)
 
 
+def photos(n_pictures: int = N_PICTURES) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The spots in colours of their own, (n_pictures, 8, 8, 3)."""
+    tints = np.random.default_rng(5).uniform(0.2, 1, size=(n_pictures, 1, 1, 3))
+    return (pictures(n_pictures)[..., None] * tints).astype(np.uint8)
+
+
+def photos_with_holes() -> np.ndarray[Any, np.dtype[np.float32]]:
+    """The same with pixels that are missing."""
+    found = np.asarray(photos() / 255, dtype=np.float32)
+    found[np.random.default_rng(6).random(found.shape[:3]) < 0.2] = np.nan
+    return found
+
+
 def walks(n_series: int = N_PICTURES) -> list[np.ndarray[Any, np.dtype[np.float64]]]:
     """Series of two channels and different lengths, with a few values absent."""
     random = np.random.default_rng(4)
@@ -69,6 +82,21 @@ def containers() -> list[Any]:
     if importlib.util.find_spec("pandas") is not None and importlib.util.find_spec("pyarrow") is not None:
         found.append(frame().to_pandas())
         found.append(frame().to_arrow())
+    return found
+
+
+def containers_of_photos() -> list[Any]:
+    """The same for those who take nothing but pictures in colour."""
+    spots = photos()
+    found: list[Any] = [
+        spots,
+        spots / 255,
+        [spot[: 8 - place % 3, : 8 - place % 2] for place, spot in enumerate(spots)],
+    ]
+    if importlib.util.find_spec("PIL") is not None:
+        from PIL import Image
+
+        found.append([Image.fromarray(spot) for spot in spots])
     return found
 
 

@@ -16,11 +16,22 @@ from sklearn.exceptions import NotFittedError
 from torch import Tensor
 
 import isthmus  # for `load`, which stands beside the checks: what is tried here is the public way
+from isthmus import fitting
 from isthmus.autoencoder import Autoencoder
-from isthmus.checks.raw import array, containers, copied, frame, name_of, same
+from isthmus.checks.raw import (
+    array,
+    containers,
+    containers_of_photos,
+    copied,
+    frame,
+    name_of,
+    photos,
+    photos_with_holes,
+    same,
+)
 from isthmus.checks.small import NETWORK
 from isthmus.checks.turning import check_turning
-from isthmus.errors import IsthmusWarning
+from isthmus.errors import DataError, IsthmusWarning
 from isthmus.estimator import Estimator
 from isthmus.tasks.base import Answer, Task
 from isthmus.training import Training
@@ -66,7 +77,7 @@ def check_constructor_only_stores_and_clones(estimator: Estimator) -> None:
     assert vars(made) == given, (
         f"the constructor of {type(estimator).__name__} must store its arguments and do no more."
     )
-    fitted = _fit(estimator, array())
+    fitted = _fit(estimator, _numbers(estimator))
     copy = clone(fitted)
     assert repr(copy.get_params()) == repr(fitted.get_params()), f"a clone of {estimator!r} has other settings."
     learned = sorted(vars(copy).keys() - given.keys())
@@ -75,7 +86,7 @@ def check_constructor_only_stores_and_clones(estimator: Estimator) -> None:
 
 def check_same_seed_same_answer(estimator: Estimator) -> None:
     """Whatever the global random state, which stays as it is."""
-    X, answers = frame(), []
+    X, answers = _mixed(estimator), []
     for seed in (0, 1):
         torch.manual_seed(seed)
         before = torch.get_rng_state()
@@ -90,7 +101,7 @@ def check_same_seed_same_answer(estimator: Estimator) -> None:
 
 def check_load_gives_the_same_answer(estimator: Estimator) -> None:
     """Bit for bit."""
-    X = frame()
+    X = _mixed(estimator)
     fitted = _fit(estimator, X)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
@@ -101,7 +112,7 @@ def check_load_gives_the_same_answer(estimator: Estimator) -> None:
 
 def check_rows_in_rows_out(estimator: Estimator) -> None:
     """One answer per sample; where the answer is samples, they come in the container that came in."""
-    for X in containers():
+    for X in _taken(estimator):
         for verb, answer in _answers(_fit(estimator, X), X).items():
             what = f"{type(estimator).__name__}.{verb} on {name_of(X)}"
             assert len(answer) == len(X), f"{what} gives {len(answer)} answers for {len(X)} samples."
@@ -110,7 +121,7 @@ def check_rows_in_rows_out(estimator: Estimator) -> None:
 
 
 def check_input_stays(estimator: Estimator) -> None:
-    for X in containers():
+    for X in _taken(estimator):
         before = copied(X)
         _answers(_fit(estimator, X), X)
         assert same(X, before), f"{type(estimator).__name__} changed {name_of(X)} in place."
@@ -118,7 +129,7 @@ def check_input_stays(estimator: Estimator) -> None:
 
 def check_answer_is_a_table(estimator: Task) -> None:
     """What the command line, the server and the page show: a row per sample, and a sentence."""
-    X = frame()
+    X = _mixed(estimator)
     answer = _fit(estimator, X).answer(_asked(estimator, X))
     assert isinstance(answer, Answer), f"{type(estimator).__name__}.answer must give an Answer."
     fits = isinstance(answer.table, pl.DataFrame) and len(answer.table) == len(X)
@@ -133,10 +144,45 @@ def check_answer_is_a_table(estimator: Task) -> None:
 
 def check_numeric_arguments_turn(estimator: Estimator) -> None:
     def result(one: Estimator) -> list[Tensor]:
-        answers = _answers(_fit(one, array()), array())
+        answers = _answers(_fit(one, _numbers(one)), _numbers(one))
         return [torch.from_numpy(np.asarray(answer)) for answer in answers.values()]
 
-    check_turning([_small(estimator)], result, inside=False)
+    ways = [{}, {"mode": "lossy"}] if getattr(estimator, "packs", False) else [{}]
+    check_turning([_small(estimator).set_params(**way) for way in ways], result, inside=False)
+
+
+def _only_pictures(estimator: Estimator) -> bool:
+    return getattr(estimator, "only", "") == "images"
+
+
+def _numbers(estimator: Estimator) -> Any:
+    if not _only_pictures(estimator):
+        return array()
+    return photos_with_holes() if hasattr(estimator, "fills") else photos()  # who fills needs something to fill
+
+
+def _mixed(estimator: Estimator) -> Any:
+    return photos() if _only_pictures(estimator) else frame()
+
+
+def _containers(estimator: Estimator) -> list[Any]:
+    if _only_pictures(estimator):
+        return containers_of_photos()
+    only = getattr(estimator, "only", "")
+    return [X for X in containers() if only in ("", fitting.data_type("auto", X, "").name())]
+
+
+def _taken(estimator: Estimator) -> Iterator[Any]:
+    """Data of every kind; what makes no sense to a task it refuses in a sentence."""
+    for X in _containers(estimator):
+        if fitting.data_type("auto", X, "").name() not in getattr(estimator, "refuses", ()):
+            yield X
+            continue
+        try:
+            _fit(estimator, X)
+        except DataError:
+            continue
+        raise AssertionError(f"{type(estimator).__name__} says that it refuses {name_of(X)}, and takes it.")
 
 
 def _verbs(estimator: Estimator) -> tuple[str, ...]:
@@ -159,10 +205,17 @@ def _fit(estimator: Estimator, X: Any) -> Any:
     """Fitted on few rows in few steps, of which the doctor need not warn."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", IsthmusWarning)
-        return _small(estimator).fit(X)
+        return _small(estimator).fit(X, *_labels(estimator, X))
+
+
+def _labels(estimator: Estimator, X: Any) -> list[Any]:
+    """For tasks that learn from labels: two classes, which are numbers as well, and some that are unknown."""
+    return [np.arange(len(X)) % 3 - 1] if getattr(estimator, "labels", False) else []
 
 
 def _answers(fitted: Any, X: Any) -> dict[str, Any]:
+    if getattr(fitted, "packs", False):  # bytes that no other model reads: what counts is what they become
+        return {"decompress": fitted.decompress(fitted.compress(X))}
     answers = {verb: getattr(fitted, verb)(_asked(fitted, X)) for verb in _verbs(fitted)}
     if hasattr(fitted, "inverse_transform"):
         answers["inverse_transform"] = fitted.inverse_transform(fitted.transform(X))

@@ -47,6 +47,9 @@ class Cells:
     values: Any
     dtype: str
 
+    def __len__(self) -> int:
+        return len(self.values)
+
     def missing(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         if self.nature in ("empty", "nested"):
             return np.ones(len(self.values), dtype=bool)
@@ -108,7 +111,7 @@ def _micros(series: nw.Series[Any]) -> Any:
 
 def from_objects(values: Sequence[Any]) -> Cells:
     """The plain values of a list of Python objects; what is of several kinds becomes text."""
-    absent = [_absent(value) for value in values]
+    absent = [is_absent(value) for value in values]
     present = [value for value, gone in zip(values, absent, strict=True) if not gone]
     if not present:
         return Cells("empty", list(values), "Null")
@@ -121,7 +124,7 @@ def from_objects(values: Sequence[Any]) -> Cells:
     return Cells(nature, np.array(numbers_, dtype=np.float64), dtype)
 
 
-def _absent(value: Any) -> bool:
+def is_absent(value: Any) -> bool:
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, (float, np.floating, decimal.Decimal)) and value != value

@@ -30,7 +30,7 @@ class Frame:
     ----------
     names : the columns' names.
     container : the name of the type that the table came in: numpy, pandas, polars or pyarrow.
-    columns : the columns, as narwhals series or as lists of Python objects.
+    columns : the columns, as narwhals series, as lists of Python objects, or as cells already.
     named : whether the names are the table's own.
     whole_names : whether the names were whole numbers, as pandas has them by default.
     """
@@ -47,6 +47,8 @@ class Frame:
     def cells(self, place: int) -> Cells:
         """The plain values of one column."""
         column = self.columns[place]
+        if isinstance(column, Cells):
+            return column
         return from_series(column) if isinstance(column, nw.Series) else from_objects(column)
 
     def native(self, place: int) -> str:

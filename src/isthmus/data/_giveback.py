@@ -28,10 +28,14 @@ OTHERS = ("Enum", "Datetime", "Duration", "Decimal")
 
 @dataclass
 class Restored:
-    """One column on its way back: its facts, and its plain values (see `_columns`), None where it was left out."""
+    """One column on its way back: its facts, and its plain values (see `_columns`), None where it was left out.
+
+    `absent` marks values that come back missing, whatever stands there; None for none.
+    """
 
     facts: ColumnFacts
     values: Any
+    absent: Any = None
 
 
 def known_dtype(dtype: str) -> bool:
@@ -46,7 +50,7 @@ def give_back(columns: list[Restored], n: int, container: str, native: bool, who
     if container in ("scipy", "scipy matrix"):
         dense = _numpy(columns, n).astype(np.float64)
         return sparse.csr_array(dense) if container == "scipy" else sparse.csr_matrix(dense)
-    frame = pl.DataFrame([_polars(column, n) for column in columns])
+    frame = pl.DataFrame([_with_gaps(column, n) for column in columns])
     if container == "polars":
         return frame
     try:
@@ -68,7 +72,7 @@ def _numpy(columns: list[Restored], n: int) -> Any:
         return np.stack([empty if column.values is None else column.values for column in columns], axis=1)
     table = np.empty((n, len(columns)), dtype=object)
     for place, column in enumerate(columns):
-        table[:, place] = _polars(column, n).to_list()
+        table[:, place] = _with_gaps(column, n).to_list()
     return table
 
 
@@ -76,6 +80,13 @@ def whole(values: Any, low: int, high: int) -> Any:
     """Numbers rounded and held within the range of an integer type."""
     top = min(float(high), np.nextafter(float(high), 0)) if float(high) > high else float(high)
     return np.clip(np.rint(values), float(low), top)
+
+
+def _with_gaps(column: Restored, n: int) -> pl.Series:
+    series = _polars(column, n)
+    if column.absent is None:
+        return series
+    return pl.select(pl.when(pl.Series(~column.absent)).then(series).alias(series.name)).to_series()
 
 
 def _polars(column: Restored, n: int) -> pl.Series:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -51,15 +51,19 @@ def as_container(x: Tensor, container: str, form: Form, extent: Extent) -> Any:
 
 def like(x: Iterable[Tensor], samples: ImageSamples, extent: Extent) -> Any:
     """Each picture (c, h, w) in the form of the sample in the same place: type, size, mode, name."""
-    source = samples.source
-    made = (_in_form(one[None], samples, np.array([place]), extent)[0] for place, one in enumerate(x))
-    if isinstance(source, Stack):
-        return _squeezed(np.stack(list(made)), source.form(0))
+    return returned((in_form(one, samples, place, extent) for place, one in enumerate(x)), samples)
+
+
+def returned(made: Iterable[Pixels], samples: ImageSamples, form: Callable[[int], Form] | None = None) -> Any:
+    """Pixels (h, w, c) in the container of the samples; `form` gives each its form, by default that of its sample."""
+    form_of = samples.source.form if form is None else form
+    if isinstance(samples.source, Stack):
+        return _squeezed(np.stack(list(made)), form_of(0))
     if samples.container == "files":
         shelf = _Shelf()
-        kept = ((shelf.put(one), source.form(place)) for place, one in enumerate(made))
-        return ImageFiles([ImageFile(form.name, pixels=one, form=form) for one, form in kept])
-    return [_returned(one, source.form(place)) for place, one in enumerate(made)]
+        kept = ((shelf.put(one), form_of(place)) for place, one in enumerate(made))
+        return ImageFiles([ImageFile(own.name, pixels=one, form=own) for one, own in kept])
+    return [_as_held(one, form_of(place)) for place, one in enumerate(made)]
 
 
 def maps_like(maps: Iterable[Tensor], samples: ImageSamples) -> Any:
@@ -105,14 +109,13 @@ class _Shelf:
         return kept
 
 
-def _in_form(x: Tensor, samples: ImageSamples, rows: np.ndarray[Any, Any], extent: Extent) -> Pixels:
-    """Pictures of one form: cut out of the canvas, in their own size, with the alpha that the model did not see."""
-    form = samples.source.form(int(rows[0]))
-    height, width = samples.model_size(int(rows[0]))
-    pixels = to_pixels(resized(x[:, :, :height, :width], form.size), form.channels, extent, form.dtype)
-    if form.channels in (2, 4) and x.shape[1] in (1, 3):
-        untouched = samples.source.pixels(rows)
-        pixels[..., -1:] = (untouched if isinstance(untouched, np.ndarray) else untouched[0])[..., -1:]
+def in_form(x: Tensor, samples: ImageSamples, place: int, extent: Extent) -> Pixels:
+    """A picture (c, h, w) as pixels: cut out of the canvas, in its own size, with the alpha that no model saw."""
+    form = samples.source.form(place)
+    height, width = samples.model_size(place)
+    pixels: Pixels = to_pixels(resized(x[None, :, :height, :width], form.size), form.channels, extent, form.dtype)[0]
+    if form.channels in (2, 4) and x.shape[0] in (1, 3):
+        pixels[..., -1:] = samples.source.pixels(np.array([place]))[0][..., -1:]
     return pixels
 
 
@@ -120,7 +123,7 @@ def _squeezed(pixels: Pixels, form: Form) -> Pixels:
     return pixels if form.axis else pixels[..., 0]
 
 
-def _returned(pixels: Pixels, form: Form) -> Any:
+def _as_held(pixels: Pixels, form: Form) -> Any:
     return modes.to_image(pixels, form) if form.mode else _squeezed(pixels, form)
 
 

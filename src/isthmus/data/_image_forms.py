@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from isthmus.damage._colour import LUMA as LUMA
 from isthmus.data._samples import as_tensor
 
 Pixels = np.ndarray[Any, Any]
@@ -29,8 +30,6 @@ CHANNELS = {
 MODES = {"grey": 1, "grey_alpha": 2, "colour": 3, "colour_alpha": 4}
 #: The value that is white, of types that are always used from end to end.
 FULL = {"bool": 1.0, "uint8": 255.0, "uint16": 65535.0}
-#: What the eye sees of red, green and blue (ITU-R BT.601), as everywhere where colour becomes grey.
-LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,11 @@ class Images(Data):
         self._state.schema = self.schema = facts_of(samples, channels, self._state.extent, forms)
         return self
 
+    @property
+    def extent(self) -> Extent:
+        """The values that are black and white, of types that do not say it."""
+        return self._state.extent
+
     def _learned(self, learned: stored.Learned) -> None:
         """Write down what was learned, by `fit` or in a file."""
         self._state, self._said = learned, set[str]()

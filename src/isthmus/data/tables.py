@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -236,13 +236,32 @@ class Tables(Data):
     def from_tensor(self, x: Tensor, container: str | None = None) -> Any:
         if x.ndim != 2 or x.shape[1] != self._layout.width:
             raise DataError(f"the tensor has shape {tuple(x.shape)}; it must be (n_rows, {self._layout.width}).")
+        table = self.from_values(self.values(x), len(x), container)
         wanted = container or self.container
-        values = iter(restored_values(x, self._layout, self._scaler))
-        columns = [Restored(facts, None if facts.kind == "left out" else next(values)) for facts in self.schema]
-        table = give_back(columns, len(x), wanted, wanted == self.container, self._whole_names)
         if wanted.startswith("scipy") or (wanted == "numpy" and table.dtype.kind == "f"):
             return table.astype(np.float64 if x.dtype == torch.float64 else np.float32)
         return table
+
+    def values(self, x: Tensor) -> list[Any]:
+        """The plain values of each column that is not left out: float64 numbers (times in seconds), or words with None
+        for "other".
+        """
+        return restored_values(x, self._layout, self._scaler)
+
+    def from_values(
+        self, values: list[Any], n_rows: int, container: str | None = None, words: Mapping[str, str] | None = None
+    ) -> Any:
+        """The inverse of `values`: a table of the container named, None for the training data's.
+
+        `words` gives columns that are left out one word for all rows; without, they come back empty.
+        """
+        wanted, given = container or self.container, iter(values)
+        constant = {name: [word] * n_rows for name, word in (words or {}).items()}
+        columns = [
+            Restored(facts, constant.get(facts.name) if facts.kind == "left out" else next(given))
+            for facts in self.schema
+        ]
+        return give_back(columns, n_rows, wanted, wanted == self.container, self._whole_names)
 
     def describe(self, column: int, x_row: Tensor) -> str:
         return written(column, x_row, self._layout, self._scaler)

@@ -1,4 +1,14 @@
+from ._advice import Advice as Advice
+from ._result import Evaluation as Evaluation
+from ._result import Measure as Measure
+from .advising import advise as advise
+from .components import principal_components as principal_components
 from .copying import Copying as Copying
 from .copying import copying as copying
+from .evaluating import evaluate as evaluate
+from .learning_curve import LearningCurve as LearningCurve
+from .learning_curve import learning_curve as learning_curve
 from .likelihood import log_likelihood as log_likelihood
 from .many import fit_many as fit_many
+from .sensitivity import Sensitivity as Sensitivity
+from .sensitivity import sensitivity as sensitivity

@@ -172,7 +172,7 @@ class Plan:
 def plan(estimator: Any, X: Any, target: Any = None) -> Plan:
     """What `fit` would train on these data, built but not trained."""
     model = estimator.prepared(X, target) if isinstance(estimator, Task) else estimator
-    module = model.build(X)
+    module, settings = model.build(X), fitting.training_settings(model.training)
     data, samples = model.data_, model.data_.open(X)
     pieces, rows = data.for_training(samples)
     some = data.batch(pieces, rows[fitting.some_rows(len(rows), data.spec)], fitting.number_type(model.precision))
@@ -194,7 +194,7 @@ def plan(estimator: Any, X: Any, target: Any = None) -> Plan:
         [repr(variant) for variant in module.variants],
         sum(parameter.numel() for parameter in module.parameters()),
         [_planned(facts) for facts in data.schema],
-        [finding.text for finding in doctor.before_training(data, some, module, len(rows))],
+        [finding.text for finding in doctor.before_training(data, some, module, len(rows), settings)],
     )
 
 

@@ -98,19 +98,32 @@ def _builders() -> dict[str, Callable[[], click.Command]]:
 
         return build
 
-    def report() -> click.Command:
-        from isthmus.interfaces.report import command
-
-        return command()
-
-    def demo() -> click.Command:
-        from isthmus.interfaces.demo import command
-
-        return command()
+    def other(name: str) -> Callable[[], click.Command]:
+        return lambda: _others()[name]()
 
     with_a_model = {name: verb(name) for name in ("encode", "reconstruct", "generate", "info")}
-    others = {"report": report, "demo": demo, "completion": completion}
+    others = {name: other(name) for name in OTHERS} | {"completion": completion}
     return {"fit": fit} | {name: task(name) for name in tasks()} | with_a_model | others
+
+
+#: Commands that stand in modules of their own, in the order of the help.
+OTHERS = ("threshold", "map", "index", "query", "decompress", "evaluate", "advise", "report", "demo")
+
+
+def _others() -> dict[str, Callable[[], click.Command]]:
+    from isthmus.interfaces import advise, demo, evaluate, mapping, packing, report, searching, threshold
+
+    return {
+        "threshold": threshold.command,
+        "map": mapping.command,
+        "index": searching.index,
+        "query": searching.query,
+        "decompress": packing.decompress,
+        "evaluate": evaluate.command,
+        "advise": advise.command,
+        "report": report.command,
+        "demo": demo.command,
+    }
 
 
 def completion() -> click.Command:

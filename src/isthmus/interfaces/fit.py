@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from isthmus.errors import SettingError
-from isthmus.interfaces import output
+from isthmus.interfaces import labels, output
 from isthmus.interfaces.exits import CTRL_C
 from isthmus.interfaces.messages import log
 from isthmus.interfaces.options import PREFIX, Command, Section, WordType, general_options, setting_option, was_given
@@ -72,6 +72,7 @@ class Fit(Command):
                 "zcat x.csv.gz | isthmus fit - --max-epochs 20 --seed 0 -o x.safetensors",
                 "isthmus fit payments.csv --for detect --dry-run",
                 "isthmus fit photos/ --for denoise -o photos.safetensors",
+                "isthmus fit visits.csv --for classify --label bought -o visits.safetensors",
                 "isthmus fit noisy/ --target clean/ --for denoise -o pairs.safetensors",
                 "isthmus fit photos/ --data-type 'images(size=64, damaged=\"skip\")' -o m",
             ],
@@ -90,15 +91,21 @@ class Fit(Command):
 
 def _elsewhere(error: click.NoSuchOption, ctx: click.Context) -> click.UsageError:
     """Whether the option that is none here is one of a task, or nearly."""
-    theirs = {f"--{own.name.replace('_', '-')}": verb for verb, one in tasks().items() for own in offered(one)}
-    paired = [verb for verb, one in tasks().items() if attribute(one, "pairs")]
-    theirs |= {"--target": paired[0]} if paired else {}
+    theirs: dict[str, list[str]] = {}
+    for verb, one in tasks().items():
+        own = [f"--{option.name.replace('_', '-')}" for option in offered(one)]
+        pairs, labels = attribute(one, "pairs"), attribute(one, "labels")
+        for flag in [*own, *(["--target"] if pairs else []), *(["--label"] if labels else [])]:
+            theirs.setdefault(flag, []).append(verb)
     mine = [flag for option in ctx.command.params for flag in option.opts]
     close = difflib.get_close_matches(error.option_name, [*mine, *theirs], n=1)
     if not close or close[0] in mine:
         return error
     found = close[0] if close[0] == error.option_name else f"there is no option {error.option_name}; {close[0]}"
-    return click.UsageError(f"{found} belongs to the task {theirs[close[0]]}: add --for {theirs[close[0]]}", ctx)
+    verbs = theirs[close[0]]
+    if len(verbs) > 1:
+        return click.UsageError(f"{found} belongs to the tasks {', '.join(verbs)}: add --for and one of them", ctx)
+    return click.UsageError(f"{found} belongs to the task {verbs[0]}: add --for {verbs[0]}", ctx)
 
 
 def _asked_task(ctx: click.Context, args: list[str]) -> str | None:
@@ -163,6 +170,7 @@ def _own_options(task: str | None) -> tuple[click.Option, ...]:
         click.Option(["-o", "--output"], metavar="MODEL", required=True, help="The file to save the model in."),
         _for_option(),
         *([target] if task is not None and attribute(tasks()[task], "pairs") else []),
+        *([labels.option()] if task is not None and attribute(tasks()[task], "labels") else []),
         click.Option(["--dry-run"], is_flag=True, help="Read the data, say what would be trained, and end."),
         click.Option(["--json", "as_json"], is_flag=True, help="Say in JSON, on standard output, what became of it."),
     )
@@ -173,15 +181,19 @@ def _own_options(task: str | None) -> tuple[click.Option, ...]:
 
 def run(context: click.Context, data: str, output: str | None, dry_run: bool, as_json: bool, **settings: Any) -> None:
     """Check what can be checked, read, train, save."""
-    task, target = settings.pop("for"), settings.pop("target", None)
+    task, target, label = settings.pop("for"), settings.pop("target", None), settings.pop("label", None)
     given = {name: value for name, value in settings.items() if was_given(context, name)}
     _check_paths(data, target, output, given.get("checkpoint"))
+    if labelled := task is not None and bool(attribute(tasks()[task], "labels")):
+        labels.check(label, task, data)
     from isthmus.interfaces import building
 
     estimator = building.estimator(task, given)
     read = building.read(building.autoencoder(estimator), data, target)
+    if labelled:
+        read = list(labels.taken(read[0], label))
     if dry_run:
-        _show_plan(building.plan(estimator, *read), as_json)
+        _show_plan(building.plan(estimator, *read[: 1 if labelled else 2]), as_json)
         return
     assert output is not None
     trained = _train(estimator, read, output)
@@ -194,6 +206,7 @@ def run(context: click.Context, data: str, output: str | None, dry_run: bool, as
     if task and attribute(tasks()[task], "draws"):
         new = ["-n", "10"]
     into = ["-o", "results"] if task and attribute(tasks()[task], "gives_samples") and is_folder(data) else []
+    into = ["-o", "packed.isth"] if task and attribute(tasks()[task], "packs") else into
     log.info("next: isthmus %s", shlex.join([task or "encode", output, *new, *into]))
 
 

@@ -20,7 +20,8 @@ from isthmus.words import counted
 
 WEIGHTS = "module."  # how the names of a module's tensors begin
 PARTS = (  # folders
-    *("damage", "data", "densities", "likelihoods", "networks", "priors", "thresholds", "training", "variants"),
+    *("damage", "data", "densities", "likelihoods", "networks", "priors", "scores", "thresholds", "training"),
+    "variants",
 )
 VERSION = 1  # of the form of `ModelInfo` as JSON
 

@@ -275,6 +275,7 @@ def as_toml(command: click.Command, ctx: click.Context) -> str:
         value = ctx.params.get(str(option.name))
         if isinstance(option.type, SettingType) and not was_given(ctx, str(option.name)):
             value = literal(option.type.parameter.default)
+        value = [value] if option.multiple and isinstance(value, str) else value
         if value is None and not (isinstance(option.type, SettingType) and "None" in option.type.parameter.scalars):
             lines.append(f"# {name} =")
         else:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from isthmus.light.files import LightDetector
 
 ENDINGS = (".csv", ".tsv")
+#: From so many rows on looking for neighbours takes NumPy longer than torch takes to be loaded, and to look for them.
+MANY_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,15 @@ class Quick:
 
     detector: LightDetector
 
-    def answer(self, X: Floats, n_reasons: int = 3, n_rows: int = 20) -> Any:
+    def answer(self, X: Floats, n_reasons: int = 3, n_rows: int = 20, fdr: float | None = None) -> Any:
         """The same as `AnomalyDetector.answer`, of the numbers of a table."""
-        from isthmus.tasks._answer import check_counts, odd_rows
+        from isthmus.tasks._answer import Cut, check_counts, odd_rows
 
         check_counts(n_reasons, n_rows)
         detector = self.detector
         why = lambda rows: [detector.model.reason(X[row], n_reasons) for row in rows]  # noqa: E731
-        return odd_rows(detector.scores(X), detector.threshold, n_rows, why)
+        cut = Cut(detector.threshold, detector.calibration, fdr)
+        return odd_rows(detector.scores(X), cut, n_rows, why)
 
 
 def opened(model: str, data: str | None) -> tuple[Quick, Floats] | None:
@@ -50,7 +53,9 @@ def opened(model: str, data: str | None) -> tuple[Quick, Floats] | None:
         numbers = _numbers(_read(data, detector.model.columns), detector.model.columns)
     except (IsthmusError, OSError):
         return None
-    return None if numbers is None else (Quick(detector), numbers)
+    if numbers is None or (detector.panel is not None and len(numbers) > MANY_ROWS):
+        return None
+    return Quick(detector), numbers
 
 
 def _read(path: str, columns: Columns) -> pl.DataFrame:

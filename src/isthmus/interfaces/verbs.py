@@ -13,7 +13,7 @@ import click
 
 from isthmus.errors import SettingError
 from isthmus.interfaces import heat_maps as drawn
-from isthmus.interfaces import output, quick
+from isthmus.interfaces import output, packing, quick
 from isthmus.interfaces.exits import CHECK
 from isthmus.interfaces.folders import check_folder, filling
 from isthmus.interfaces.held import TABLES, Held, check_kind, check_verb, held
@@ -126,6 +126,8 @@ def task(verb: str, source: Source) -> Command:
     """`isthmus VERB MODEL DATA` for a task."""
     if attribute(source, "draws"):
         return generate(verb, source)
+    if attribute(source, "packs"):
+        return packing.compress(verb, source)
     checks, samples = "OutlierMixin" in bases(source), bool(attribute(source, "gives_samples"))
     settings = [setting_option(one) for one in parameters(source, "answer") if one.scalars]
     fail = click.Option(["--fail-if-odd"], is_flag=True, help=f"Exit with code {CHECK} if there are odd samples.")
@@ -149,7 +151,7 @@ def task(verb: str, source: Source) -> Command:
         if samples:
             _write_samples_of(estimator, answer, asked)
         else:
-            _write_answer(answer, asked)
+            write_answer(answer, asked)
         if heat_maps is not None:
             drawn.write(estimator, X, answer, heat_maps)
         if fail_if_odd and answer.table["odd"].any():
@@ -159,7 +161,7 @@ def task(verb: str, source: Source) -> Command:
     return _with_model(verb, click.pass_context(act), summary(source), "new.csv", options, samples)
 
 
-def _write_answer(answer: Any, asked: Asked) -> None:
+def write_answer(answer: Any, asked: Asked) -> None:
     """For a reader the lines worth reading; the whole table into a file or as JSON Lines."""
     if asked.path is not None or asked.as_json:
         output.write_rows(answer.table, asked.path, asked.as_json)

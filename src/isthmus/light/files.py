@@ -9,6 +9,7 @@ from typing import Any
 from isthmus import storage
 from isthmus.light.activations import Floats
 from isthmus.light.model import UNFIT, LightModel
+from isthmus.light.scores import LightPanel
 
 
 @dataclass(frozen=True)
@@ -19,14 +20,18 @@ class LightDetector:
     ----------
     model : its autoencoder.
     threshold : the score above which a row is odd, in nats.
+    calibration : scores of usual rows that were kept out of training; None where none were.
+    panel : what scores rows; None for the bare distortion.
     """
 
     model: LightModel
     threshold: float
+    panel: LightPanel | None = None
+    calibration: Floats | None = None
 
     def scores(self, values: Floats) -> Floats:
-        """The distortion of rows (n, n_features) in the data's own units, (n,). Raises DataError."""
-        return self.model.read(values, self.model.distortion)
+        """How odd rows (n, n_features) in the data's own units are, (n,). Raises DataError."""
+        return self.model.read(values, self.model.distortion) if self.panel is None else self.panel(values)
 
 
 def read_detector(path: str, class_name: str = "AnomalyDetector") -> LightDetector | None:
@@ -41,14 +46,28 @@ def read_detector(path: str, class_name: str = "AnomalyDetector") -> LightDetect
     if document.get("class") != class_name or _under(fitted, "autoencoder").get("outline") is None:
         return None
     _, arrays = storage.load_arrays(path)
-    own = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith("autoencoder.")}
     try:
-        threshold = _under(fitted, "own")["threshold"]
+        own = _under(fitted, "own")
+        threshold, panel = own["threshold"], own.get("panel")
         if not isinstance(threshold, float):
             return None
-        return LightDetector(LightModel(fitted["autoencoder"], own, class_name), threshold)
+        model = LightModel(fitted["autoencoder"], _arrays(arrays, "autoencoder"), class_name)
+        if panel is None:
+            return LightDetector(model, threshold, None, arrays.get("own.calibration"))
+        learned = _arrays(arrays, "own.panel")
+        others = [
+            LightModel(other["fitted"], _arrays(learned, f"{place}.autoencoder"), class_name)
+            for place, other in enumerate(panel["others"], 1)
+        ]
+        return LightDetector(
+            model, threshold, LightPanel([model, *others], panel, learned), arrays.get("own.calibration")
+        )
     except UNFIT:
         return None
+
+
+def _arrays(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {name[len(prefix) + 1 :]: array for name, array in arrays.items() if name.startswith(f"{prefix}.")}
 
 
 def _under(document: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -59,6 +59,8 @@ class Normal:
     def point(self, raw: Floats) -> Floats:
         return raw[..., : self.n]
 
+    mean = point
+
     def _scale(self, raw: Floats) -> Floats:
         scale = np.logaddexp(0.0, raw[..., self.n :])
         scale += self.minimum
@@ -82,6 +84,9 @@ class Bernoulli:
 
     def point(self, raw: Floats) -> Floats:
         return (raw > 0).astype(np.float64)
+
+    def mean(self, raw: Floats) -> Floats:
+        return np.exp(-np.logaddexp(0.0, -raw))
 
 
 class Laws:
@@ -144,3 +149,10 @@ class Laws:
         for columns, place, law in self.heads:
             points[..., columns] = law.point(raw[..., place])
         return points
+
+    def mean(self, raw: Floats) -> Floats:
+        """The expected values."""
+        means = np.empty((*raw.shape[:-1], self.n))
+        for columns, place, law in self.heads:
+            means[..., columns] = law.mean(raw[..., place])
+        return means

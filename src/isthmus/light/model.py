@@ -5,7 +5,8 @@ It is made of what `Autoencoder._pack` gives, in memory or out of a file, and eq
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,11 @@ CHUNK = 1024
 CHUNK_NUMBERS = 2**18
 #: A row whose largest scaled value is smaller holds neither gaps, infinite nor wild values.
 ORDINARY = 1e15
+
+#: What counts besides the distortion where a cell's share is asked for, as `isthmus.tasks._shares` has it: how much of
+#: minus the logarithm of the code's density, what keeps that density from being too narrow, as a share of the mean
+#: variance, and what a random number and a random yes or no are taken to cost, in nats.
+CODE_PART, CODE_RIDGE, RANDOM_NUMBER, RANDOM_ANSWER = 0.5, 1e-3, 2.5, math.log(2)
 
 #: What the parts here raise for what is no plain dense model; a file may hold anything.
 UNFIT = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, RecursionError)
@@ -51,6 +57,9 @@ class LightModel:
         self.network = Network(outline, _under(arrays, "module"))
         self.laws = Laws(outline["laws"], self.columns.kinds)
         self.beta = outline["bottleneck"].get("beta", 0.0)
+        covariance = np.asarray(arrays["codes.covariance"], dtype=np.float64)
+        self.code_mean = np.asarray(arrays["codes.mean"], dtype=np.float64)
+        self.code_precision = precision_of(covariance)
         self.owner = owner
         if self.network.n_inputs != len(self.columns.names) or self.network.n_outputs != self.laws.n_raw:
             raise ValueError("the network is not one for these columns")
@@ -91,25 +100,40 @@ class LightModel:
 
     # ---- reasons
 
+    def oddness(self, x: Floats, gone: Gone) -> Floats:
+        """The cost of prepared rows (n, d), and half of what their codes cost, in nats."""
+        away = self.code(x, gone) - self.code_mean
+        rarity = np.einsum("ij,jk,ik->i", away, self.code_precision, away)
+        return np.asarray(self.distortion(x, gone) + CODE_PART * 0.5 * rarity, dtype=np.float64)
+
     def shares(self, x: Floats, gone: Gone) -> Floats:
-        """Of one prepared row: the drop in its cost when one cell at a time takes its expected value."""
-        expected, whole = self.expected(x, gone), self.distortion(x, gone)
+        """Of one prepared row: how much less odd it is when one cell at a time takes its expected value."""
+        expected, whole = self.expected(x, gone), self.oddness(x[None], None if gone is None else gone[None])[0]
         drops = np.empty(len(x))
-        step = max(1, CHUNK_NUMBERS // len(x))
-        for start in range(0, len(x), step):
-            columns = np.arange(start, min(start + step, len(x)))
-            rows = np.repeat(x[None], len(columns), axis=0)
+        for columns in self._columns(len(x)):
+            rows, absent = _repeated(x, gone, len(columns))
             rows[np.arange(len(columns)), columns] = expected[columns]
-            absent = None
-            if gone is not None:
-                absent = np.repeat(gone[None], len(columns), axis=0)
+            if absent is not None:
                 rows[absent] = 0.0
-            drops[columns] = whole - self.distortion(rows, absent)
+            drops[columns] = whole - self.oddness(rows, absent)
+        drops -= [RANDOM_ANSWER if kind == "boolean" else RANDOM_NUMBER for kind in self.columns.kinds]
         return drops if gone is None else np.where(gone, 0.0, drops)
 
     def expected(self, x: Floats, gone: Gone) -> Floats:
-        """What the model expects in the cells of a prepared row, scaled."""
-        return self.laws.point(self.network.raw(x, gone))
+        """What each cell of a prepared row should hold by all others, scaled."""
+        found = np.empty(len(x))
+        for columns in self._columns(len(x)):
+            rows, absent = _repeated(x, np.zeros(len(x), dtype=bool) if gone is None else gone, len(columns))
+            places = np.arange(len(columns)), columns
+            assert absent is not None
+            rows[places], absent[places] = 0.0, True
+            found[columns] = self.laws.point(self.network.raw(rows, absent))[places]
+        return found
+
+    def _columns(self, n: int) -> Iterator[npt.NDArray[np.int64]]:
+        """The columns of a row, as many at a time as are worked on together."""
+        step = max(1, CHUNK_NUMBERS // n)
+        yield from (np.arange(start, min(start + step, n)) for start in range(0, n, step))
 
     def reason(self, values: Floats, n_reasons: int) -> str:
         """In words, what makes one row odd."""
@@ -159,3 +183,14 @@ def encoder(model: LightModel) -> LightCallable:
 
 def _under(arrays: Mapping[str, np.ndarray[Any, Any]], prefix: str) -> dict[str, np.ndarray[Any, Any]]:
     return {name[len(prefix) + 1 :]: value for name, value in arrays.items() if name.startswith(f"{prefix}.")}
+
+
+def precision_of(covariance: Floats) -> Floats:
+    """The inverse of what codes vary by, not wider than `CODE_RIDGE` allows."""
+    ridge = CODE_RIDGE * covariance.diagonal().mean() * np.eye(len(covariance))
+    return np.linalg.pinv(covariance + ridge, hermitian=True)
+
+
+def _repeated(x: Floats, gone: Gone, n: int) -> tuple[Floats, Gone]:
+    """A row and its gaps, n times each."""
+    return np.repeat(x[None], n, axis=0), None if gone is None else np.repeat(gone[None], n, axis=0)

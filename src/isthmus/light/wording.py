@@ -48,8 +48,18 @@ def reason(
     shares : each cell's share of the row's score, in nats.
     names : what the cells are called.
     tell : what stands in a cell and what was expected there, by its place.
-    n_reasons : how many cells to name at most; those with little to say are left out.
+    n_reasons : how many cells to name at most; those with little to say are left out. Where no cell alone makes the row
+        odd, that is said.
     """
     largest = [int(i) for i in np.argsort(-shares, kind="stable")[:n_reasons] if shares[i] > 0.05 * shares.max() > 0]
+    if not largest:
+        return "no single cell: it is odd as a whole"
     told = [(names[i], *tell(i), shares[i]) for i in largest]
-    return "; ".join(f"{name} = {given} (expected {expected}, +{share:.1f})" for name, given, expected, share in told)
+    return "; ".join(
+        f"{name} = {given} (expected {expected}, +{_nats(share)})" for name, given, expected, share in told
+    )
+
+
+def _nats(share: float) -> str:
+    """A share with one decimal; of a huge one the first digits."""
+    return f"{share:.1f}" if share < 1e6 else f"{share:.3g}"

@@ -80,3 +80,32 @@ class Past(nn.Module):
 
     def forward(self, raw: Tensor, picture: Tensor) -> Tensor:
         return raw + cast(Tensor, self.linear(picture[..., : raw.shape[2], : raw.shape[3]]))
+
+
+#: Heights and widths of the places around an absent value, in pixels.
+WINDOWS = (3, 9, 25)
+
+
+def spread_in(x: Tensor, weight: Tensor | None, outside: Tensor | None = None) -> Tensor:
+    """The picture with its absent values as the mean of those present around them, in the smallest window with any.
+
+    >>> x = torch.tensor([[[[1.0, 5.0, 3.0]]]])
+    >>> spread_in(x, torch.tensor([[[[1.0, 0.0, 1.0]]]])).tolist()
+    [[[[1.0, 2.0, 3.0]]]]
+    """
+    if weight is None:
+        return x
+    gone = weight <= 0
+    seen, present = x.masked_fill(gone, 0.0), (~gone).to(x)
+    filled = torch.zeros_like(seen)
+    for window in reversed(WINDOWS):
+        sums, shares = _box_means(seen, window), _box_means(present, window)
+        filled = torch.where(shares > 0.25 / window**2, sums / shares.clamp_min(0.25 / window**2), filled)
+    return cleared(torch.where(gone, filled, seen), outside)
+
+
+def _box_means(x: Tensor, window: int) -> Tensor:
+    """The mean over the window around each place, beyond the border 0."""
+    half = window // 2
+    columns = functional.avg_pool2d(x, (window, 1), 1, (half, 0))
+    return functional.avg_pool2d(columns, (1, window), 1, (0, half))

@@ -21,7 +21,16 @@ from isthmus.networks._conv_layers import (
     halved,
     outside_of,
 )
-from isthmus.networks._conv_skips import GridToPacked, PackedToGrid, Past, pack, packed_size, unpack
+from isthmus.networks._conv_skips import (
+    WINDOWS,
+    GridToPacked,
+    PackedToGrid,
+    Past,
+    pack,
+    packed_size,
+    spread_in,
+    unpack,
+)
 from isthmus.networks.base import EncoderDecoder, Network, mask_absent
 from isthmus.part import Limit
 from isthmus.spec import SampleSpec
@@ -59,7 +68,8 @@ class Conv(Network):
     dropout : share of the maps silenced in training, at least 0 and below 1.
     skips : True makes it a U-Net, for restoring: the code is a grid that also carries the picture and the maps of every
         stage, and what comes out is the picture with a correction. By default it has all their numbers, more than the
-        picture; with a smaller n_components a projection draws them together.
+        picture; with a smaller n_components a projection draws them together. Absent values start as the mean of those
+        around them.
 
     Raises
     ------
@@ -164,7 +174,8 @@ class _ConvModule(EncoderDecoder):
         if settings.code == "grid" or settings.skips:
             self.code_axes = 3
             self.stride = 2 ** len(settings.channels)
-            self.reach = None if settings.normalisation == "group" else _reach(settings)
+            around = max(WINDOWS) // 2 if settings.skips and spec.gaps else 0
+            self.reach = None if settings.normalisation == "group" else _reach(settings) + around
 
     def stages(self) -> list[tuple[nn.Module, nn.Module]]:
         if self.skips:  # no layer of it undoes another alone
@@ -178,6 +189,7 @@ class _Encoder(nn.Module):
     def __init__(self, settings: Conv, spec: SampleSpec, sizes: list[Size], n_features: int):
         super().__init__()
         self.skips = settings.skips
+        self.spreads = settings.skips and spec.gaps
         self.shape = spec.shape if settings.code == "dense" and not settings.skips else None
         self.free = bool(spec.free)
         widths = [spec.n_channels, *settings.channels]
@@ -200,7 +212,7 @@ class _Encoder(nn.Module):
             )
         outside = outside_of(weight) if self.free and weight is not None else None
         absent = None if weight is None else cleared((weight <= 0).to(x), outside)
-        hidden = mask_absent(x, weight)
+        hidden = spread_in(x, weight, outside) if self.spreads else mask_absent(x, weight)
         maps = [hidden]
         for layer in self.layers:
             hidden = layer(hidden, outside, absent)

@@ -86,6 +86,9 @@ def grouped(readings: Readings, places: Rows, colours: Colours | None) -> tuple[
                 f"X has {readings.n_samples} samples and {colours.name!r} {len(colours.values)} values; give one each."
             )
         return colours.name, groups([colours.values[row] for row in rows])
+    if readings.answer is not None and "cluster" in readings.answer.table.columns:
+        found = readings.answer.table["cluster"].to_numpy()[rows].tolist()
+        return "group", groups(["none" if label < 0 else str(label) for label in found])
     if readings.threshold is not None:
         odd = readings.errors[places] > readings.threshold
         both = [Group("usual", ~odd, "series-1", "o"), Group("odd", odd, "alarm", "X")]

@@ -21,21 +21,34 @@ CELLS = (20, 15)  # columns and rows of small pictures
 SIDE = 28  # pixels of one
 
 
-def map_figure(points: Array, names: Sequence[str], by: str, groups: Sequence[Group], caption: str) -> Figure:
+def map_figure(
+    points: Array, names: Sequence[str], by: str, groups: Sequence[Group], caption: str, name: str = "map"
+) -> Figure:
     """The samples as marks in the plane."""
     held, beyond = within(points)
 
     def paint(ax: Axes) -> None:
-        for group in sorted(groups, key=lambda group: -int(group.members.sum())):
-            ax.plot(*held[group.members].T, group.mark, color=tone(group.tone), markersize=3.4, mew=0, alpha=0.75)
-        ax.set_xlabel(names[0])
-        ax.set_ylabel(names[1])
+        paint_marks(ax, held, names, groups)
 
-    keys = [Key(f"{group.label} ({group.members.sum():,})", MARKS[group.mark], group.tone) for group in groups if by]
+    keys = [Key(legend_label(group), MARKS[group.mark], group.tone) for group in groups if by]
     told = f" Coloured by {by}: {', '.join(key.label for key in keys)}." if by else ""
     outside = f" {count(beyond, 'sample')} further out stand at the border." if beyond else ""
-    svg = draw("map", f"Scatter plot of {len(points):,} samples by {names[0]} and {names[1]}.{told}", paint, 4.4, 3.5)
+    svg = draw(name, f"Scatter plot of {len(points):,} samples by {names[0]} and {names[1]}.{told}", paint, 4.4, 3.5)
     return Figure(svg, f"{caption}{f' Coloured by {by}.' if by else ''}{outside}", keys)
+
+
+def legend_label(group: Group) -> str:
+    """The name of a group and how many it has."""
+    return f"{group.label} ({group.members.sum():,})"
+
+
+def paint_marks(ax: Axes, points: Array, names: Sequence[str], groups: Sequence[Group]) -> None:
+    """Every group with its mark, the largest first, so that small ones are not hidden."""
+    for group in sorted(groups, key=lambda group: -int(group.members.sum())):
+        x, y = points[group.members].T
+        ax.plot(x, y, group.mark, color=tone(group.tone), label=legend_label(group), markersize=3.4, mew=0, alpha=0.75)
+    ax.set_xlabel(names[0])
+    ax.set_ylabel(names[1])
 
 
 def within(points: Array) -> tuple[Array, int]:

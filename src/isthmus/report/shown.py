@@ -13,12 +13,14 @@ from isthmus.data._image_samples import ImageSamples
 from isthmus.metrics import explained_variance
 from isthmus.report.blocks import Block, Cell, Figures, Section, Table, Text
 from isthmus.report.colouring import Colours, grouped
+from isthmus.report.cuts import cuts_table
 from isthmus.report.maps import CELLS, chosen_cells, map_figure, thumbnail_map, within
 from isthmus.report.pictures import are_pictures
 from isthmus.report.plots import error_figure, pca_figure
 from isthmus.report.readings import Part, Readings, Rows, spread
 from isthmus.report.samples import beside, largest_cells, odd_strips, picture_strips, shown, thumbnails
 from isthmus.report.wording import clean, count, number, share
+from isthmus.tasks import AnomalyDetector
 
 MOST_POINTS = 3_000  # marks on the map
 MOST_HEATED = 6  # pictures with a heat map
@@ -98,7 +100,10 @@ def error_section(readings: Readings, unit: str) -> Section:
     errors = readings.errors if readings.scores is None else readings.scores
     each = " per value" if readings.scores is not None and readings.data.spec.free else ""
     what = f"The error of a {unit} is how badly it is given back: minus the log-likelihood, in nats{each}."
-    return Section("errors", "Errors", [Text(what), Figures([error_figure(errors, readings.threshold, unit)])])
+    blocks: list[Block] = [Text(what), Figures([error_figure(errors, readings.threshold, unit)])]
+    if isinstance(readings.model, AnomalyDetector) and readings.scores is not None:
+        blocks.append(cuts_table(readings.model, readings.scores, unit))
+    return Section("errors", "Errors", blocks)
 
 
 def oddest_section(readings: Readings, unit: str) -> Section | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,16 +82,22 @@ def page(model: Autoencoder | Task, X: Any, colour: Any, title: str) -> Page:
         )
     sections = [data_section(autoencoder, unit), doctor_section(autoencoder), *shown]
     sections += [training_section(autoencoder.history_, unit), settings_section(model)]
-    now = _now()
     name = type(model).__name__
+    said = summary(autoencoder, unit, compared, readings)
+    return page_of(clean(title) or f"{name}: what it learned", said, sections, facts(autoencoder, unit, readings))
+
+
+def page_of(title: str, said: str, sections: list[Section], numbers: Sequence[Fact] = ()) -> Page:
+    """A page with these sections, as of now."""
+    moment = now()
     return Page(
-        clean(title) or f"{name}: what it learned",
+        title,
         f"A report by Isthmus {isthmus.__version__}",
-        summary(autoencoder, unit, compared, readings),
-        facts(autoencoder, unit, readings),
+        said,
+        list(numbers),
         sections,
-        now.isoformat(timespec="seconds"),
-        f"{now.day} {now:%B %Y, %H:%M} UTC",
+        moment.isoformat(timespec="seconds"),
+        f"{moment.day} {moment:%B %Y, %H:%M} UTC",
         isthmus.__version__,
     )
 
@@ -121,10 +128,12 @@ def without_data(model: Autoencoder | Task, unit: str) -> list[Section]:
     if not isinstance(model, AnomalyDetector):
         return []
     from isthmus.report.blocks import Figures
+    from isthmus.report.cuts import cuts_table
     from isthmus.report.plots import error_figure
 
     figure = error_figure(model.decision_scores_, model.threshold_, unit)
-    return [Section("errors", "Errors", [Text("The errors of the training data."), Figures([figure])])]
+    blocks = [Text("The errors of the training data."), Figures([figure]), cuts_table(model, None, unit)]
+    return [Section("errors", "Errors", blocks)]
 
 
 def summary(autoencoder: Autoencoder, unit: str, compared: str, readings: Readings | None) -> str:
@@ -176,7 +185,7 @@ def _printable(value: Any) -> Any:
     return "".join(one if one in "\n\u00a0" else clean(one) or " " for one in value)
 
 
-def _now() -> datetime.datetime:
+def now() -> datetime.datetime:
     given = os.environ.get("SOURCE_DATE_EPOCH", "")
     if given.isdigit():
         return datetime.datetime.fromtimestamp(int(given), datetime.UTC)

@@ -1,3 +1,13 @@
+from .classify import SemiSupervisedClassifier as SemiSupervisedClassifier
+from .cluster import Clusterer as Clusterer
+from .colorize import Colorizer as Colorizer
+from .compress import Compressor as Compressor
 from .denoise import Denoiser as Denoiser
 from .detect import AnomalyDetector as AnomalyDetector
+from .impute import Imputer as Imputer
+from .inpaint import Inpainter as Inpainter
+from .regress import SemiSupervisedRegressor as SemiSupervisedRegressor
+from .retrieve import Retriever as Retriever
+from .select import FeatureSelector as FeatureSelector
 from .synthesize import Synthesizer as Synthesizer
+from .unmark import WatermarkRemover as WatermarkRemover

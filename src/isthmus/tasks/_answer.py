@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.errors import SettingError
+from isthmus.thresholds._p_values import discoveries, kept_out_scores, p_values_of
 from isthmus.words import several
 
 
@@ -29,9 +30,38 @@ class Answer:
     unit: str = "row"
 
 
+@dataclass(frozen=True)
+class Cut:
+    """What makes a score odd.
+
+    Parameters
+    ----------
+    threshold : the score above which a sample is odd, in nats.
+    calibration : scores of usual samples that were kept out of training, where there are any.
+    fdr : instead of the threshold, the share of those called odd that may be usual.
+    """
+
+    threshold: float
+    calibration: npt.NDArray[np.floating[Any]] | None = None
+    fdr: float | None = None
+
+    def odd(self, scores: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
+        """Which of these scores are odd. Raises DataError for an fdr where too few samples were kept out."""
+        if self.fdr is None:
+            return scores > self.threshold
+        calibration = kept_out_scores(self.calibration)
+        return discoveries(p_values_of(scores, calibration), self.fdr, len(calibration))
+
+    def said(self) -> str:
+        """The rule, in brackets behind a number of samples."""
+        if self.fdr is None:
+            return f"score above {self.threshold:.4g}"
+        return f"false-discovery rate {self.fdr:g}"
+
+
 def odd_rows(
     scores: npt.NDArray[np.floating[Any]],
-    threshold: float,
+    cut: Cut,
     n_rows: int,
     reasons: Callable[[npt.NDArray[np.int64]], list[str]],
     unit: str = "row",
@@ -42,7 +72,7 @@ def odd_rows(
     Parameters
     ----------
     scores : of all samples, in nats.
-    threshold : the score above which a sample is odd.
+    cut : what makes a score odd.
     n_rows : how many samples to show at most.
     reasons : gives, for the samples in these places, what makes them odd.
     unit : what one sample is called.
@@ -50,13 +80,16 @@ def odd_rows(
     """
     import polars as pl
 
-    odd = scores > threshold
-    table = pl.DataFrame({"row": np.arange(len(scores)), "score": scores, "odd": odd})
+    odd = cut.odd(scores)
+    columns: dict[str, Any] = {"row": np.arange(len(scores)), "score": scores, "odd": odd}
+    if cut.calibration is not None:
+        columns["p_value"] = p_values_of(scores, cut.calibration)
+    table = pl.DataFrame(columns)
     oddest = np.argsort(-scores, kind="stable")[: min(n_rows, max(5, int(odd.sum())))]
     if files:
         table.insert_column(1, pl.Series("file", files, dtype=pl.String))
     highlights = table[oddest.tolist()].with_columns(pl.Series("why", reasons(oddest), dtype=pl.String))
-    headline = f"{int(odd.sum())} of {len(scores)} {several(unit)} are odd (score above {threshold:.4g})."
+    headline = f"{int(odd.sum())} of {len(scores)} {several(unit)} are odd ({cut.said()})."
     return Answer(table, headline, highlights, unit=unit)
 
 

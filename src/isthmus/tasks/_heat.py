@@ -6,14 +6,17 @@ Axes: B pictures, C channels, K maps, H and W height and width.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from isthmus import giving
+from isthmus.autoencoder import Autoencoder
+from isthmus.data import Images
 from isthmus.data.base import Data, Samples
-from isthmus.errors import SettingError
+from isthmus.errors import DataError, SettingError
 from isthmus.module import AutoencoderModule
 from isthmus.training import Batch
 from isthmus.training.applying import Array, apply
@@ -96,6 +99,26 @@ def means_over_values(
             found.append(made.sum((1, 2), dtype=np.float64) / max(1, n_present))
             bar.show(place + 1)
     return np.stack(found)
+
+
+def singly(model: Autoencoder, X: Any, read: Read) -> Array | None:
+    """The same of what a fitted model says of X; None where samples are no pictures of mixed sizes."""
+    data = model.data_
+    if not data.spec.free:
+        return None
+    dtype = data.number_type(X)
+    return means_over_values(model.as_type(dtype), data, data.open(X), dtype, read, model.verbose)
+
+
+def heat_maps(model: Autoencoder, X: Any) -> Any:
+    """Nats of each pixel, in the picture's own size. Raises DataError where samples are no pictures."""
+    data = model.data_
+    if not isinstance(data, Images):
+        raise DataError(
+            f"a heat map is for pictures, and this model is for {data.name()}; `explain` tells their odd cells."
+        )
+    samples, dtype = data.open(X), data.number_type(X)
+    return data.give_maps(maps(model.as_type(dtype), data, samples, dtype), samples)
 
 
 def _alone(module: AutoencoderModule, data: Data, single: Samples, dtype: torch.dtype, read: Read) -> tuple[Array, int]:

@@ -9,6 +9,8 @@ import numpy as np
 from isthmus.errors import DataError, SettingError
 
 Label = str | int | float | bool
+ODD_WORDS = ("odd", "yes", "true", "anomaly", "outlier")
+USUAL_WORDS = ("usual", "no", "false", "normal", "inlier")
 
 
 def labels_of(y: Any, n_samples: int) -> list[Label]:
@@ -52,3 +54,26 @@ def places_of(y: Any, n_samples: int, known: list[Label]) -> list[int]:
             shown = ", ".join(map(repr, known[:20]))
             raise SettingError(f"y is {label!r}, a class that was not in the labels; there are: {shown}.")
     return [known.index(label) for label in wanted]
+
+
+def odd_labels(y: Any, n_samples: int) -> Any:
+    """Which samples are odd, as booleans (n_samples,): True, 1, "odd", "yes"; or -1 where usual ones are 1.
+
+    Raises
+    ------
+    DataError : for labels that mean neither, or of another number.
+
+    >>> odd_labels([0, 1, 0], 3).tolist(), odd_labels([-1, 1, 1], 3).tolist(), odd_labels(["usual", "odd"], 2).tolist()
+    ([False, True, False], [True, False, False], [False, True])
+    """
+    listed = [one.strip().lower() if isinstance(one, str) else one for one in labels_of(y, n_samples)]
+    found = {float(one) if isinstance(one, (int, float)) else one for one in listed}
+    if -1.0 in found and found <= {-1.0, 1.0}:
+        return np.array([one == -1 for one in listed], dtype=bool)
+    if found <= {0.0, 1.0, *ODD_WORDS, *USUAL_WORDS}:
+        return np.array([one in ODD_WORDS if isinstance(one, str) else bool(one) for one in listed], dtype=bool)
+    strange = next(one for one in sorted(found, key=str) if one not in (0.0, 1.0, *ODD_WORDS, *USUAL_WORDS))
+    raise DataError(
+        f"a label is {strange!r}; write 1, True or 'odd' for odd samples and 0, False or 'usual' for usual ones, or -1 "
+        "and 1 as scikit-learn does."
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator
 from os import PathLike
 from typing import Any, ClassVar, Self
@@ -58,6 +57,7 @@ class Restorer(OneToOneFeatureMixin, TransformerMixin, Task):
 
     def prepared(self, X: Any, y: Any = None) -> Autoencoder:
         model = self._fresh()
+        self._suit(model, X, y if are_samples(y) else None)
         data = fitting.data_type(model.data_type, X, type(self).__name__)
         choose_network(model, data, X)
         variant = self._damaging(model, data, X, paired=are_samples(y))
@@ -66,6 +66,9 @@ class Restorer(OneToOneFeatureMixin, TransformerMixin, Task):
         if self.random_state is not None:
             model.set_params(random_state=self.random_state)
         return model
+
+    def _suit(self, model: Autoencoder, X: Any, y: Any) -> None:
+        """What a task sets by the data itself, before what is left is chosen as for all."""
 
     def _damaging(self, model: Autoencoder, data: Data, X: Any, paired: bool) -> Variant | None:
         """The variant that spoils samples in training; None where the pairs or the autoencoder have their own."""
@@ -80,9 +83,9 @@ class Restorer(OneToOneFeatureMixin, TransformerMixin, Task):
             return None
         return Denoising(resolve("damage", self.damage if wanted else self.typical(data, X), Damage))
 
-    @abstractmethod
     def typical(self, data: Data, X: Any) -> str | Damage:
         """The damage to learn where nobody says."""
+        raise NotImplementedError
 
     def transform(self, X: Any) -> Any:
         """The restored samples, in the form of X: arrays, frames, or files with the same names, sizes and depth."""
@@ -135,7 +138,8 @@ def choose_network(model: Autoencoder, data: Data, X: Any) -> None:
         return
     if isinstance(data, Images):
         model.network = Conv(MAPS, residual=1, skips=True, activation="relu")
-        model.data_type = Images(patch=PATCH) if model.data_type == "auto" else model.data_type
+        if model.data_type == "auto":  # no patch is larger than the largest picture
+            model.data_type = Images(patch=min(PATCH, max(data.fit(X).spec.shape[1:])))
     else:
         model.network = Dense(widths=(UNITS,))
         model.n_components = data.fit(X).spec.size if model.n_components == "auto" else model.n_components

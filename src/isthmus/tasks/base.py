@@ -19,11 +19,23 @@ from isthmus.tasks._answer import Answer as Answer
 
 @dataclass(frozen=True)
 class Plan:
-    """An autoencoder to train, on which rows (None: all), and which rows are kept out of it for a threshold."""
+    """An autoencoder to train, on which rows (None: all), and which rows are kept out of it for a threshold.
+
+    `others` are trained beside it. `shares`, of each of them all, say how many numbers its code has, as a share of the
+    data's columns; None, or no shares at all, leave that to the autoencoder. `scores` are what a task reads of them.
+    """
 
     autoencoder: Autoencoder
     rows: Any = None
     kept_out: Any = None
+    others: tuple[Autoencoder, ...] = ()
+    shares: tuple[float | None, ...] = ()
+    scores: tuple[Any, ...] = ()
+
+    @property
+    def models(self) -> tuple[Autoencoder, ...]:
+        """All that are to be trained."""
+        return (self.autoencoder, *self.others)
 
 
 class Task(Estimator):
@@ -33,10 +45,18 @@ class Task(Estimator):
     verbs: ClassVar[tuple[str, ...]] = ()
     #: Whether `fit` takes clean counterparts as its second argument.
     pairs: ClassVar[bool] = False
+    #: Whether `fit` takes a label for each sample as its second argument, of which some may be unknown.
+    labels: ClassVar[bool] = False
+    #: Names of the data types that it refuses, in a sentence, as they make no sense to it.
+    refuses: ClassVar[tuple[str, ...]] = ()
     #: Whether it answers with samples: data like those that came in, rather than something about them.
     gives_samples: ClassVar[bool] = False
     #: Whether it answers to a number of samples, instead of to data.
     draws: ClassVar[bool] = False
+    #: The name of the only data type that it is for; empty where it takes any.
+    only: ClassVar[str] = ""
+    #: Whether it answers with bytes, and gives the samples back for them.
+    packs: ClassVar[bool] = False
     autoencoder: Autoencoder | None
     autoencoder_: Autoencoder
 

@@ -142,7 +142,7 @@ class Synthesizer(Task):
         if codes.shape[1] > MOST_NUMBERS:
             raise SettingError(
                 f"codes have {codes.shape[1]:,} numbers, and a density takes at most {MOST_NUMBERS:,}; fit an "
-                "autoencoder with a smaller code, such as network=Conv(code='vector')."
+                "autoencoder with a smaller code, such as network=Conv(code='dense')."
             )
         generator, laws = self._generator(self.random_state), []
         for label in self.classes_ or [""]:

@@ -43,4 +43,5 @@ class Batch(NamedTuple):
         (False, True)
         """
         given = [self.x] if self.target is None else [self.x, self.target]
-        return all(bool(torch.isfinite(mask_absent(values, self.weight)).all()) for values in given)
+        alike = [values for values in given if values.shape == self.x.shape]  # labels are no samples, and never absent
+        return all(bool(torch.isfinite(mask_absent(values, self.weight)).all()) for values in alike)

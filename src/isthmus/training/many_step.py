@@ -140,7 +140,7 @@ class ManyStep:
     def _end(self, raw: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
         """The mean distortion of each model, (K,), and its gradient by the decoder's output, (K, B, n)."""
         likelihood = self.modules[0].likelihood
-        if type(likelihood) is Normal and not isinstance(likelihood.scale, str) and weight is None:
+        if type(likelihood) is Normal and _is_number(likelihood.scale) and weight is None:
             return _squared(raw, target.reshape(raw.shape), float(likelihood.scale))
         leaf = raw.flatten(0, 1).requires_grad_()
         with torch.enable_grad():
@@ -150,6 +150,11 @@ class ManyStep:
             distortion = cells.reshape(len(raw), -1).sum(1) / raw.shape[1]
             (slope,) = torch.autograd.grad(distortion.sum(), leaf)
         return distortion.detach(), slope.view(raw.shape)
+
+
+def _is_number(scale: object) -> bool:
+    """Whether a scale is fixed, and one there can be; the law refuses others in a sentence."""
+    return isinstance(scale, (int, float)) and scale > 0
 
 
 def _squared(raw: Tensor, target: Tensor, scale: float) -> tuple[Tensor, Tensor]:

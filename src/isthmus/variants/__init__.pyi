@@ -3,6 +3,7 @@ from .binary import Binary as Binary
 from .contractive import Contractive as Contractive
 from .denoising import Denoising as Denoising
 from .finite_scalar import FiniteScalar as FiniteScalar
+from .holes import Holes as Holes
 from .importance_weighted import ImportanceWeighted as ImportanceWeighted
 from .kl_sparse import KLSparse as KLSparse
 from .l1_sparse import L1Sparse as L1Sparse

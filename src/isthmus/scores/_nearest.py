@@ -1,0 +1,92 @@
+"""The distance to the nearest of many references, compared with how far apart these are.
+
+Axes: n samples, m references, k numbers of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from isthmus.scores.base import tensor
+
+#: Numbers that are worked on together, at most, so that a chunk stays in the cache.
+CHUNK_NUMBERS = 2**20
+#: Beyond this nothing is near anything, and squares in float32 would be infinite.
+WILD = 1e15
+#: Of the typical distance between references: how small a distance may look beside others.
+SMALLEST = 1e-3
+#: The same for the distance between neighbours that another is compared with.
+CLOSEST = 0.1
+
+
+class Nearest:
+    """The log of the mean distance to the nearest references, less a part of the log of how far apart these are.
+
+    The nearest are found in float32, by products; their distances are worked out in the type that came in. Of a sample
+    that is among the references itself, it does not count.
+
+    Parameters
+    ----------
+    references : what usual samples look like, (m, k).
+    spread : of each reference the mean distance to its own neighbours, (m,).
+    neighbours : how many nearest ones count.
+    local : the power of the spread by which distances are divided.
+    """
+
+    def __init__(self, references: Tensor, spread: Tensor, neighbours: int, local: float):
+        self.references, self.spread, self.neighbours, self.local = references, spread, neighbours, local
+        middle = references.mean(0)
+        # products of numbers far from zero would drown the distances
+        self.middle, self.near = middle, (references - middle).clamp(-WILD, WILD).float()
+
+    @classmethod
+    def fit(cls, usual: Tensor, neighbours: int, local: float, most: int, generator: torch.Generator) -> Nearest:
+        """Learn it from usual samples, (n, k), of which `most` are kept."""
+        chosen = torch.randperm(len(usual), generator=generator)[:most].sort().values
+        references = usual[chosen.to(usual.device)].double().contiguous()
+        found = cls(references, references.new_ones(len(references)), neighbours, local)
+        found.spread = found._distances(references)[0].mean(1)
+        return found
+
+    @classmethod
+    def restore(cls, state: Mapping[str, Tensor], neighbours: int, local: float) -> Nearest:
+        """The inverse of `state`."""
+        references = tensor(state, "references", (None, None))
+        return cls(references, tensor(state, "spread", (len(references),)), neighbours, local)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that was learned."""
+        return {"references": self.references, "spread": self.spread}
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """How far each of these is, (n,), of (n, k)."""
+        distances, found = self._distances(features)
+        spread = self.spread.to(features)
+        typical = spread.median().clamp_min(torch.finfo(spread.dtype).tiny)
+        around = spread[found].mean(1) + CLOSEST * typical
+        return (distances.mean(1) + SMALLEST * typical).log() - self.local * around.log()
+
+    def _distances(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The nearest references' distances and places, (n, neighbours) each."""
+        references, near = self.references.to(features), self.near.to(features.device)
+        squares, wanted = 0.5 * near.square().sum(1), min(self.neighbours + 1, len(near))
+        size = max(1, CHUNK_NUMBERS // len(near))
+        room = near.new_empty(min(size, len(features)), len(near))  # a new one each time would cost as much as it holds
+        middle, parts = self.middle.to(features), []
+        for part in features.split(size):
+            gap = (part - middle).clamp(-WILD, WILD).float()
+            found = torch.addmm(-squares, gap, near.mT, out=room[: len(part)]).topk(wanted).indices
+            distances = (part[:, None] - references[found]).square().sum(2).sqrt()
+            parts.append(_without_itself(distances, found, part))
+        return torch.cat([distances for distances, _ in parts]), torch.cat([found for _, found in parts])
+
+
+def _without_itself(distances: Tensor, found: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+    """All but the first where that is the sample itself, else all but the last."""
+    if distances.shape[1] == 1:
+        return distances, found
+    itself = distances[:, :1] <= 1e-5 * features.square().sum(1, keepdim=True).clamp_min(1.0).sqrt()
+    return tuple(torch.where(itself, part[:, 1:], part[:, :-1]) for part in (distances, found))  # type: ignore[return-value]

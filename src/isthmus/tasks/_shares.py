@@ -1,0 +1,94 @@
+"""Each cell's share in making a row odd: how much less odd the row is once the cell holds what is expected there.
+
+What is expected is what the model says while the cell is hidden: shown, an odd value would speak for itself, for a code
+carries some of it to the output. A value that the code carries well costs little there, so that the code counts too:
+half of minus the logarithm of its density, for the law of codes is only roughly normal. And a column with many
+categories is odd more often without being wrong; what a random entry would cost there is taken off.
+
+Axes: B rows, D columns.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from isthmus import giving
+from isthmus.autoencoder import Autoencoder
+from isthmus.data.base import Data
+from isthmus.light.model import CODE_PART, RANDOM_NUMBER, precision_of
+from isthmus.module import AutoencoderModule
+from isthmus.training import Batch
+
+
+def distortions(data: Data, module: AutoencoderModule, batch: Batch) -> Tensor:
+    """The distortion of each sample, (B,); for each present value where sizes may differ."""
+    distortion = module.reconstruct(batch.x, batch.weight).distortion
+    assert distortion is not None
+    if not data.spec.free:
+        return distortion.mean(0)
+    present = torch.ones_like(batch.x) if batch.weight is None else (batch.weight > 0).to(batch.x)
+    return distortion.mean(0) / present.flatten(1).sum(1).clamp_min(1)
+
+
+def shares_of(model: Autoencoder, module: AutoencoderModule, batch: Batch) -> Tensor:
+    """How much less odd each row is when one cell at a time takes its expected value, in nats, (B, D)."""
+    data, x, weight = model.data_, batch.x, batch.weight
+    oddness = _Oddness(model, module)
+    before, expected = oddness(batch), expected_of(data, module, batch)
+    drops = []
+    for column in range(data.spec.n_columns):
+        cell = _cell(data, column, x)
+        drop = before - oddness(Batch(torch.where(cell, expected, x), weight)) - oddness.random_entry(column)
+        present = cell.expand_as(x) if weight is None else cell & (weight > 0)
+        drops.append(torch.where(present.flatten(1).any(1), drop, 0.0))
+    return torch.stack(drops, 1)
+
+
+def expected_of(data: Data, module: AutoencoderModule, batch: Batch) -> Tensor:
+    """What each cell of a row should hold by all others, (B, *shape); of other samples what comes back for them."""
+    if len(data.spec.shape) != 1:
+        return giving.decoded(module, batch).point
+    x = batch.x
+    given = torch.ones_like(x) if batch.weight is None else batch.weight
+    expected = x.clone()
+    for column in range(data.spec.n_columns):
+        cell = _cell(data, column, x)
+        hidden = Batch(x.masked_fill(cell, 0.0), given.masked_fill(cell, 0.0))
+        expected = torch.where(cell, giving.decoded(module, hidden).point, expected)
+    return expected
+
+
+def _cell(data: Data, column: int, x: Tensor) -> Tensor:
+    """Which values of a sample belong to a column, as a mask that goes with a batch."""
+    shape = [1] * x.ndim
+    shape[data.spec.axis] = data.spec.n_channels
+    return (data.spec.column_of == column).to(x.device).view(shape)
+
+
+class _Oddness:
+    """How odd each row is: its distortion and, of tables, half of what its code costs, in nats, (B,)."""
+
+    def __init__(self, model: Autoencoder, module: AutoencoderModule):
+        self.data, self.module, self.rows = model.data_, module, len(model.data_.spec.shape) == 1
+        if self.rows:
+            like = next(module.parameters())
+            density = model.code_density_
+            self.mean = torch.from_numpy(density.mean).to(like)
+            self.precision = torch.from_numpy(precision_of(density.covariance)).to(like)
+
+    def __call__(self, batch: Batch) -> Tensor:
+        found = distortions(self.data, self.module, batch)
+        if self.rows:
+            away = self.module.encode(batch.x, batch.weight).flatten(1) - self.mean
+            found = found + CODE_PART * 0.5 * ((away @ self.precision) * away).sum(1)
+        return found
+
+    def random_entry(self, column: int) -> float:
+        """What is odd about an entry that is drawn blindly."""
+        columns = self.data.spec.columns
+        if not self.rows or not columns or columns[column].kind == "numeric":
+            return RANDOM_NUMBER if self.rows else 0.0
+        return math.log(max(2, columns[column].size))
