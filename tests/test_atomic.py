@@ -74,6 +74,19 @@ def test_a_fault_at_any_call_leaves_a_whole_file(monkeypatch: pytest.MonkeyPatch
         assert os.listdir(tmp_path) == [path.name]
 
 
+def test_a_signal_right_after_the_file_is_made_leaves_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    opened = os.open
+
+    def interrupted(path: str, flags: int, *mode: int) -> int:
+        os.close(opened(path, flags, *mode))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "open", interrupted)
+        replace_file(tmp_path / "note", [b"one"])
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_fault_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     with faulty(monkeypatch, 2, errno.ENOSPC), pytest.raises(StorageError) as raised:

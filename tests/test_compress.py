@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 import math
 import re
+import shlex
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from PIL import Image
 from scipy import sparse
 from sklearn.datasets import load_breast_cancer, load_digits
 
+import waiting
 from isthmus import Autoencoder, Compressor, Training, load
 from isthmus.data import Images
 from isthmus.errors import DataError, SettingError
@@ -517,8 +518,8 @@ def test_the_same_bytes_after_loading(of_table: Compressor, of_black: Compressor
 
 
 def isthmus(*arguments: str, code: int = 0) -> str:
-    command = [sys.executable, "-c", "from isthmus.interfaces.cli import main; main()", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = f"{waiting.shell_function()}; isthmus {shlex.join(arguments)}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.returncode == code, done.stderr
     return done.stdout + done.stderr
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 import isthmus
 from isthmus.errors import MissingExtraError, SettingError
-from isthmus.interfaces import demo_digits, demo_drawing, demo_pictures, demo_table
+from isthmus.interfaces import demo, demo_digits, demo_drawing, demo_pictures, demo_table
 from isthmus.interfaces.demo_shared import FILES, FOLDERS, Places, make_places, unless_missing
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -167,6 +167,11 @@ def test_without_extras_the_demo_says_what_is_left_out(
         assert said.startswith(f"Left out, {name}: ") and "pip install 'isthmus[image]'" in said
     assert list(tmp_path.iterdir()) == []
     assert places.there() == [name for name in FILES if name != "demo.png"] + ["noisy/", "cleaned/"]
+
+
+def test_only_the_tables_where_they_are_asked_for(tmp_path: Path) -> None:
+    demo.run(str(tmp_path / "d"), 0, tables=True)
+    assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["new.csv", "table.csv"]
 
 
 # ---- all of it

@@ -16,9 +16,7 @@ import inspect
 import io
 import os
 import re
-import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -29,6 +27,7 @@ import pytest
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
+import waiting
 from isthmus.part import find, known
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,7 +61,7 @@ def run_commands(example: Example) -> None:
             assert re.match(SET_UP, command), f"{example.path}: nobody tries the command {command!r}"
             continue
         done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", f'isthmus() {{ {ISTHMUS} "$@"; }}; {command}'],
+            ["bash", "-o", "pipefail", "-c", f"{waiting.shell_function()}; {command}"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -102,7 +101,6 @@ def run_blocks(path: Path) -> None:
             example.evaluate()
 
 
-ISTHMUS = f"{shlex.quote(sys.executable)} -c 'from isthmus.interfaces.cli import main; main()'"
 PARSERS = [PythonCodeBlockParser(doctest_optionflags=OPTIONS)]
 PARSERS += [CodeBlockParser(language, run_commands) for language in ("sh", "console")]
 

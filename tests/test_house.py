@@ -124,7 +124,7 @@ def test_only_interfaces_print_or_read_arguments() -> None:
 
 def test_every_test_file_collects_something() -> None:
     for path in (ROOT / "tests").rglob("*.py"):
-        if path.name == "conftest.py":
+        if path.name in ("conftest.py", "waiting.py"):
             continue
         assert path.name.startswith("test_"), f"{path.name} would never be collected; name it test_*.py"
         tests = [node.name for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef)]

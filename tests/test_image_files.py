@@ -417,9 +417,11 @@ from isthmus.data.images import Images
 from isthmus.errors import DataError
 warnings.simplefilter("error")
 Images().fit(sys.argv[2])  # all that is loaded once
-used = 1024 * int(pathlib.Path("/proc/self/status").read_text().partition("VmSize:")[2].split()[0])
+def status(name):
+    return int(pathlib.Path("/proc/self/status").read_text().partition(name)[2].split()[0])
+used = 1024 * status("VmSize:")
 resource.setrlimit(resource.RLIMIT_AS, (used + 700 * 2**20, used + 700 * 2**20))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = status("VmHWM:")  # ru_maxrss would begin at what the parent held when it started this process
 said = []
 for path in json.loads(pathlib.Path(sys.argv[1]).read_text()):
     try:
@@ -427,7 +429,7 @@ for path in json.loads(pathlib.Path(sys.argv[1]).read_text()):
         said.append("accepted")
     except DataError as error:
         said.append(str(error))
-print(json.dumps([said, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before]))
+print(json.dumps([said, status("VmHWM:") - before]))
 """
 
 

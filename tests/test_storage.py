@@ -65,7 +65,7 @@ def refusal(action: Callable[[], object], name: str) -> str:
     start = time.process_time()  # a busy machine is no fault of ours
     with pytest.raises(ModelFileError) as raised:
         action()
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 3
     message = str(raised.value)
     assert name in message
     assert message.isprintable()

@@ -62,8 +62,8 @@ def _replace(directory: str, file_name: str, pieces: Iterable[memoryview | bytes
     """Temporary name, write, sync, rename, sync the directory; on any error the temporary file goes."""
     temporary = os.path.join(directory, f".{file_name}.{os.getpid()}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(temporary, flags, 0o666)  # the system takes the umask off, without a race between threads
-    try:
+    try:  # a signal may end us as soon as the file is there
+        descriptor = os.open(temporary, flags, 0o666)  # the system takes the umask off, without a race between threads
         try:
             for piece in pieces:
                 _write(descriptor, piece)

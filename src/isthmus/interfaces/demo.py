@@ -30,6 +30,9 @@ def command() -> Command:
             metavar="WHOLE",
             help="Another seed, another run.",
         ),
+        click.Option(
+            ["--tables"], is_flag=True, help="Only write the two tables of the first step, and train nothing."
+        ),
     )
     return Command(
         "demo",
@@ -40,10 +43,15 @@ def command() -> Command:
     )
 
 
-def run(into: str, seed: int) -> None:
+def run(into: str, seed: int, tables: bool) -> None:
     """All steps, each with what came of it."""
     started = time.monotonic()
     places = make_places(into, seed)
+    if tables:
+        from isthmus.interfaces.demo_table import show_table
+
+        show_table(places)
+        return
     with _one_thread():
         parts = _steps(places)
     heading(8, "All of it to look at, and what to try next")

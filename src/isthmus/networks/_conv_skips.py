@@ -84,10 +84,18 @@ class Past(nn.Module):
 
 #: Heights and widths of the places around an absent value, in pixels.
 WINDOWS = (3, 9, 25)
+#: How often the first guess is smoothed, how far a step goes (the operator's norm is at most 64), and what a step keeps
+#: of the one before (Polyak 1964).
+STEPS, RATE, MOMENTUM = 8, 1 / 64, 0.8
+#: How many pixels away a value may lie that has a part in the first guess.
+SPREAD = max(WINDOWS) // 2 + 2 * STEPS
 
 
 def spread_in(x: Tensor, weight: Tensor | None, outside: Tensor | None = None) -> Tensor:
-    """The picture with its absent values as the mean of those present around them, in the smallest window with any.
+    """The picture with a first guess of its absent values, from the values present near them.
+
+    The guess begins as the mean in the smallest window that holds any, and takes a few steps towards the surface that
+    bends least (biharmonic equations).
 
     >>> x = torch.tensor([[[[1.0, 5.0, 3.0]]]])
     >>> spread_in(x, torch.tensor([[[[1.0, 0.0, 1.0]]]])).tolist()
@@ -101,7 +109,7 @@ def spread_in(x: Tensor, weight: Tensor | None, outside: Tensor | None = None) -
     for window in reversed(WINDOWS):
         sums, shares = _box_means(seen, window), _box_means(present, window)
         filled = torch.where(shares > 0.25 / window**2, sums / shares.clamp_min(0.25 / window**2), filled)
-    return cleared(torch.where(gone, filled, seen), outside)
+    return cleared(_smoothed(torch.where(gone, filled, seen), gone, outside), outside)
 
 
 def _box_means(x: Tensor, window: int) -> Tensor:
@@ -109,3 +117,23 @@ def _box_means(x: Tensor, window: int) -> Tensor:
     half = window // 2
     columns = functional.avg_pool2d(x, (window, 1), 1, (half, 0))
     return functional.avg_pool2d(columns, (1, window), 1, (0, half))
+
+
+def _smoothed(x: Tensor, gone: Tensor, outside: Tensor | None) -> Tensor:
+    """What is gone bends less from place to place; the rest stays."""
+    inside = torch.ones_like(x[:, :1]) if outside is None else (~outside).to(x)
+    across, down = inside[..., 1:] * inside[..., :-1], inside[..., 1:, :] * inside[..., :-1, :]
+    moved = torch.zeros_like(x)
+    for _ in range(STEPS):
+        bent = _bend(_bend(x, across, down), across, down)
+        moved = MOMENTUM * moved - RATE * bent.masked_fill(~gone, 0.0)
+        x = x + moved
+    return x
+
+
+def _bend(x: Tensor, across: Tensor, down: Tensor) -> Tensor:
+    """At each place the sum of what its neighbours within the picture differ from it (the graph's Laplacian)."""
+    right = (x[..., 1:] - x[..., :-1]) * across
+    below = (x[..., 1:, :] - x[..., :-1, :]) * down
+    bent = functional.pad(right, (0, 1)) - functional.pad(right, (1, 0))
+    return bent + functional.pad(below, (0, 0, 0, 1)) - functional.pad(below, (0, 0, 1, 0))

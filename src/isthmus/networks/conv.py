@@ -22,7 +22,7 @@ from isthmus.networks._conv_layers import (
     outside_of,
 )
 from isthmus.networks._conv_skips import (
-    WINDOWS,
+    SPREAD,
     GridToPacked,
     PackedToGrid,
     Past,
@@ -68,8 +68,8 @@ class Conv(Network):
     dropout : share of the maps silenced in training, at least 0 and below 1.
     skips : True makes it a U-Net, for restoring: the code is a grid that also carries the picture and the maps of every
         stage, and what comes out is the picture with a correction. By default it has all their numbers, more than the
-        picture; with a smaller n_components a projection draws them together. Absent values start as the mean of those
-        around them.
+        picture; with a smaller n_components a projection draws them together. Absent values start as a smooth surface
+        through those around them.
 
     Raises
     ------
@@ -174,7 +174,7 @@ class _ConvModule(EncoderDecoder):
         if settings.code == "grid" or settings.skips:
             self.code_axes = 3
             self.stride = 2 ** len(settings.channels)
-            around = max(WINDOWS) // 2 if settings.skips and spec.gaps else 0
+            around = SPREAD if settings.skips and spec.gaps else 0
             self.reach = None if settings.normalisation == "group" else _reach(settings) + around
 
     def stages(self) -> list[tuple[nn.Module, nn.Module]]:
