@@ -36,7 +36,7 @@ from isthmus.errors import DataError, DoctorWarning, SettingError
 from isthmus.networks import Dense
 from isthmus.variants import Denoising, L1Sparse
 
-QUICK = Training(max_epochs=4)
+QUICK = Training(max_epochs=2)
 
 
 def quick(**settings: Any) -> Autoencoder:

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from sklearn.datasets import load_iris, make_swiss_roll
+from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 
@@ -18,10 +18,9 @@ from isthmus import Autoencoder, Clusterer, Training
 from isthmus.errors import DataError, SettingError
 from isthmus.evaluation import principal_components
 from isthmus.interfaces.cli import cli
-from isthmus.networks import Conv, Dense
+from isthmus.networks import Conv
 from isthmus.report import map_of
 from isthmus.report.figures import STAND_INS
-from isthmus.variants import Neighbours
 
 pytestmark = pytest.mark.filterwarnings("ignore::isthmus.errors.DoctorWarning")
 QUICK = Training(max_epochs=10)
@@ -174,18 +173,3 @@ def test_as_many_as_the_code_has_numbers_and_never_more_than_there_are(model: Au
         principal_components(model, X, 5)
     with pytest.raises(SettingError, match="n_components is 4; it must be from 1 to 3, as many as were found"):
         principal_components(model, X).rebuild(4)
-
-
-# ---- a curved surface laid flat
-
-
-@pytest.mark.slow
-def test_neighbours_unroll_the_swiss_roll_and_lead_back() -> None:
-    X, _ = make_swiss_roll(1000, random_state=0)
-    training = Training(max_epochs=400, batch_size=100, learning_rate=3e-3, validation=0.0, patience=None)
-    model = Autoencoder(2, network=Dense((128, 128)), variant=Neighbours(0.3, n_neighbors=12), training=training)
-    codes = model.set_params(random_state=0).fit(X).transform(X)
-    assert trustworthiness(X, codes, n_neighbors=12) >= 0.98
-    assert trustworthiness(X, PCA(2).fit_transform(X), n_neighbors=12) < 0.95
-    error = np.square(model.inverse_transform(codes) - X).mean() / X.var(0).mean()
-    assert error < 0.05

@@ -23,6 +23,7 @@ log = logging.getLogger("isthmus")
 SIDE = 64  # pixels: what is on a picture can be told from so many
 SMALL = 3072  # values of a picture: up to so many plain layers learn as much as convolutions, in less time
 WIDTHS = (512, 256)  # of these layers
+LONGEST = 32  # numbers of a code of theirs: more only keep how a stroke lies, which keeps like ones apart
 
 
 def suited(model: Autoencoder, X: Any, owner: str, random_state: Any) -> Autoencoder:
@@ -35,6 +36,8 @@ def suited(model: Autoencoder, X: Any, owner: str, random_state: Any) -> Autoenc
     size = _with_one_size(model, X, owner)
     if model.network == "auto" and 0 < size <= SMALL:
         model.network = Dense(WIDTHS)
+        if model.n_components == "auto" and size > 8 * LONGEST:
+            model.n_components = LONGEST
     if random_state is not None:
         model.set_params(random_state=random_state)
     return model
