@@ -119,7 +119,7 @@ def main() -> None:
         raise SystemExit(f"{DATA} holds no folder mcmaster; say with ISTHMUS_DATA where the data are.")
     warnings.simplefilter("ignore")
     training = Training(max_epochs=given.epochs, batch_size=16, learning_rate=2e-3, validation=0.05, patience=None)
-    inpainter = Inpainter(Autoencoder(training=training, random_state=given.seed))
+    inpainter = Inpainter(Autoencoder(training=training, precision="bf16", random_state=given.seed))
     wall, work = time.perf_counter(), time.process_time()
     inpainter = isthmus.load(given.load) if given.load else inpainter.fit(DATA / "oxford-flowers12")
     wall, work = time.perf_counter() - wall, time.process_time() - work

@@ -86,7 +86,7 @@ class Past(nn.Module):
 WINDOWS = (3, 9, 25)
 #: How often the first guess is smoothed, how far a step goes (the operator's norm is at most 64), and what a step keeps
 #: of the one before (Polyak 1964).
-STEPS, RATE, MOMENTUM = 8, 1 / 64, 0.8
+STEPS, RATE, MOMENTUM = 12, 1 / 64, 0.8
 #: How many pixels away a value may lie that has a part in the first guess.
 SPREAD = max(WINDOWS) // 2 + 2 * STEPS
 
