@@ -27,10 +27,10 @@ from rich.table import Table
 
 import isthmus
 from isthmus import Autoencoder, Compressor, Training, load
+from isthmus.compression.rivals import within
 from isthmus.data import Images
 from isthmus.likelihoods import Normal
 from isthmus.networks import Conv
-from isthmus.tasks._compress_rivals import within
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 KINDS = {"JPEG": {"optimize": True}, "WebP": {"method": 4}}

@@ -24,14 +24,14 @@ from sklearn.datasets import load_breast_cancer, load_digits
 
 import waiting
 from isthmus import Autoencoder, Compressor, Training, load
+from isthmus.compression.chain import fineness_of
+from isthmus.compression.container import fingerprint, seal, unseal
+from isthmus.compression.context import Context, Frequencies, steps
+from isthmus.compression.rulers import Ruler, ordered, unordered
+from isthmus.compression.stack import Stack, filler, whole_tables
 from isthmus.data import Images
 from isthmus.errors import DataError, SettingError
 from isthmus.networks import Conv, Dense
-from isthmus.tasks._compress_chain import fineness_of
-from isthmus.tasks._compress_container import fingerprint, seal, unseal
-from isthmus.tasks._compress_context import Context, Frequencies, steps
-from isthmus.tasks._compress_rulers import Ruler, ordered, unordered
-from isthmus.tasks._compress_stack import Stack, filler, whole_tables
 from isthmus.variants import Variational
 
 pytestmark = pytest.mark.filterwarnings("ignore::isthmus.errors.DoctorWarning")

@@ -30,7 +30,7 @@ def layers() -> list[list[str]]:
 LAYERS = layers()
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}
 # Folders that are one thing in several files. In the others each file is a part, and knows only base.py and _*.py.
-ONE_THING = ("training", "evaluation", "interfaces", "checks", "report", "light")
+ONE_THING = ("training", "evaluation", "interfaces", "checks", "report", "light", "compression")
 # Folders in which one file is one part, and the stub is the list of them.
 PART_FOLDERS = (
     "damage",

@@ -11,18 +11,18 @@ from torch import Tensor
 
 from isthmus import fitting
 from isthmus.autoencoder import Autoencoder
+from isthmus.compression import rivals
+from isthmus.compression.choices import choose
+from isthmus.compression.codes import QUALITIES
+from isthmus.compression.container import fingerprint, seal, unseal
+from isthmus.compression.exact import Exact
+from isthmus.compression.near import Near
+from isthmus.compression.packed import Packing
+from isthmus.compression.stack import Floats, coder
 from isthmus.data import Images, Tables
 from isthmus.data._frames import is_path
 from isthmus.errors import DataError, SettingError
 from isthmus.saving import Packed
-from isthmus.tasks import _compress_rivals as rivals
-from isthmus.tasks._compress_choices import choose
-from isthmus.tasks._compress_codes import QUALITIES
-from isthmus.tasks._compress_container import fingerprint, seal, unseal
-from isthmus.tasks._compress_exact import Exact
-from isthmus.tasks._compress_near import Near
-from isthmus.tasks._compress_packed import Packing
-from isthmus.tasks._compress_stack import Floats, coder
 from isthmus.tasks.base import Answer, Task
 from isthmus.words import counted
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from isthmus import fitting
 from isthmus.autoencoder import Autoencoder
+from isthmus.compression.pictures import PictureAlphabet
 from isthmus.data import Images, Series, Tables
 from isthmus.data.base import Data
 from isthmus.errors import DataError, SettingError
@@ -13,7 +14,6 @@ from isthmus.likelihoods import Bernoulli, BetaBinomial, DiscretisedLogistic, Mi
 from isthmus.likelihoods.base import Likelihood
 from isthmus.module import AutoencoderModule, resolve_network, resolve_variants
 from isthmus.networks import Conv, Dense
-from isthmus.tasks._compress_pictures import PictureAlphabet
 
 MODES = ("auto", "lossless", "lossy")
 SMALL = 64 * 64  # pixels of pictures that are coded exactly unless asked otherwise

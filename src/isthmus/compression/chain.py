@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus.compression.stack import Floats, Stack, Whole, bits_of, filler, whole_tables
+from isthmus.compression.symbols import Alphabet, Symbols
 from isthmus.errors import DataError
 from isthmus.module import AutoencoderModule
-from isthmus.tasks._compress_stack import Floats, Stack, Whole, bits_of, filler, whole_tables
-from isthmus.tasks._compress_symbols import Alphabet, Symbols
 
 REACH = 8  # codes lie between minus and plus this many standard deviations of the prior
 FINEST = 12  # a grid has at most 2**12 places in one of them

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from isthmus.autoencoder import Autoencoder
+from isthmus.compression.chain import Chain, fineness_of, one_thread, posterior
+from isthmus.compression.choices import refuse_prior
+from isthmus.compression.container import Opened
+from isthmus.compression.packed import Packing
+from isthmus.compression.pictures import PictureAlphabet
+from isthmus.compression.symbols import Alphabet
+from isthmus.compression.tables import TableAlphabet
 from isthmus.data import Images
 from isthmus.errors import DataError
 from isthmus.saving import Packed, put, take
-from isthmus.tasks._compress_chain import Chain, fineness_of, one_thread, posterior
-from isthmus.tasks._compress_choices import refuse_prior
-from isthmus.tasks._compress_container import Opened
-from isthmus.tasks._compress_packed import Packing
-from isthmus.tasks._compress_pictures import PictureAlphabet
-from isthmus.tasks._compress_symbols import Alphabet
-from isthmus.tasks._compress_tables import TableAlphabet
 
 SEEN = 1000  # training samples that grids and rates are taken from
 RATED = 200

@@ -10,6 +10,13 @@ import torch
 from torch import Tensor
 
 from isthmus.autoencoder import Autoencoder
+from isthmus.compression.codes import MIDDLE, QUALITIES, Codes, codes_of, is_discrete
+from isthmus.compression.container import Opened
+from isthmus.compression.context import Context, Frequencies
+from isthmus.compression.forms import forms_in, give_pictures, header_of, refuse_hidden
+from isthmus.compression.packed import Packing
+from isthmus.compression.stack import Floats, Whole, coder
+from isthmus.compression.words import give_table, given
 from isthmus.data import Images, Series, Tables
 from isthmus.data._image_forms import Pixels, resized, to_pixels
 from isthmus.data._image_samples import ImageSamples
@@ -19,13 +26,6 @@ from isthmus.data._values import restored_values
 from isthmus.errors import DataError
 from isthmus.giving import takes_any_size
 from isthmus.saving import Packed, put, take
-from isthmus.tasks._compress_codes import MIDDLE, QUALITIES, Codes, codes_of, is_discrete
-from isthmus.tasks._compress_container import Opened
-from isthmus.tasks._compress_context import Context, Frequencies
-from isthmus.tasks._compress_forms import forms_in, give_pictures, header_of, refuse_hidden
-from isthmus.tasks._compress_packed import Packing
-from isthmus.tasks._compress_stack import Floats, Whole, coder
-from isthmus.tasks._compress_words import give_table, given
 from isthmus.training import Batch
 
 SEEN = 2000  # training samples that laws are learned from, at most

@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus.compression.rulers import Cells, Ruler, any_key, any_value, softmax
+from isthmus.compression.stack import Floats, Keys, Whole, whole_tables
+from isthmus.compression.symbols import Alphabet, Symbols
+from isthmus.compression.words import Given, give_table, given
 from isthmus.data import Tables
 from isthmus.data._samples import TableSamples
 from isthmus.errors import DataError
 from isthmus.likelihoods.base import Distribution
 from isthmus.saving import Packed
-from isthmus.tasks._compress_rulers import Cells, Ruler, any_key, any_value, softmax
-from isthmus.tasks._compress_stack import Floats, Keys, Whole, whole_tables
-from isthmus.tasks._compress_symbols import Alphabet, Symbols
-from isthmus.tasks._compress_words import Given, give_table, given
 
 WEIGHTS = np.array([0.0, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97])  # of the model in a cell's law
 SHOWN = 64  # bins whose densities are computed at once

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from isthmus.compression.stack import Floats, Keys, Whole
 from isthmus.likelihoods.base import Distribution
 from isthmus.saving import Packed
-from isthmus.tasks._compress_stack import Floats, Keys, Whole
 
 Mask = npt.NDArray[np.bool_]
 

@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus.compression.forms import give_pictures, header_of, refuse_hidden
+from isthmus.compression.stack import Floats, Keys, Whole, whole_tables
+from isthmus.compression.symbols import Alphabet, Symbols
 from isthmus.data import Images
 from isthmus.data._image_forms import Pixels, to_tensor
 from isthmus.data._image_samples import ImageSamples
@@ -16,9 +19,6 @@ from isthmus.errors import DataError, SettingError
 from isthmus.likelihoods import Bernoulli
 from isthmus.likelihoods.base import Distribution, Likelihood
 from isthmus.saving import Packed
-from isthmus.tasks._compress_forms import give_pictures, header_of, refuse_hidden
-from isthmus.tasks._compress_stack import Floats, Keys, Whole, whole_tables
-from isthmus.tasks._compress_symbols import Alphabet, Symbols
 
 MOST_LEVELS = 1024  # of floats and wide whole numbers
 FEW_LEVELS = 16  # up to here only levels that were seen count, of whatever type

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus.compression.stack import Floats, Whole
 from isthmus.module import AutoencoderModule
-from isthmus.tasks._compress_stack import Floats, Whole
 from isthmus.training import Batch
 
 QUALITIES = 10

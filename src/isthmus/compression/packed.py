@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from isthmus.tasks._compress_stack import Floats
+from isthmus.compression.stack import Floats
 
 
 @dataclass

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
-from isthmus.tasks._compress_codes import ENDS
-from isthmus.tasks._compress_stack import Floats, Whole, coder
+from isthmus.compression.codes import ENDS
+from isthmus.compression.stack import Floats, Whole, coder
 
 BEFORE = 40  # numbers of the same place that are looked at, at most
 CLASSES = 7  # of places: the first, and two on each of three scales

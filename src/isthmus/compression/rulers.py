@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from isthmus.tasks._compress_stack import Floats, Keys
-from isthmus.tasks._compress_symbols import Mask
+from isthmus.compression.stack import Floats, Keys
+from isthmus.compression.symbols import Mask
 
 HALF = np.uint64(1 << 63)
 EXACT = 2.0**53  # whole numbers up to here are floats

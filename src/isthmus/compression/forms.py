@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from isthmus.compression.container import as_bytes
 from isthmus.data import Images
 from isthmus.data import _image_modes as modes
 from isthmus.data._image_files import ImageFile, ImageFiles
 from isthmus.data._image_forms import Form, Pixels
 from isthmus.data._image_samples import ImageSamples, Stack
 from isthmus.errors import DataError
-from isthmus.tasks._compress_container import as_bytes
 
 PLAIN = Form(0, 0)
 
