@@ -115,8 +115,7 @@ def cuts() -> None:
     detector = AnomalyDetector(threshold="conformal(calibration=0.4)", random_state=0).fit(benign[:260])
     usual, odd = (-detector.score_samples(one) for one in (benign[260:], sick))
     figure, axis = plt.subplots(figsize=(8, 3.4), layout="constrained")
-    edges = np.linspace(min(usual.min(), odd.min()), 160, 60)
-    beyond = f"score, nats; {(odd > 160).sum()} malignant and {(usual > 160).sum()} benign ones lie beyond"
+    edges = np.linspace(min(usual.min(), odd.min()), max(usual.max(), odd.max()), 60)
     axis.hist([usual, odd], edges, stacked=True, label=["benign, new", "malignant"], color=["#7aa6d1", "#d98b5f"])
     rules = (
         "quantile(share=0.05)",
@@ -127,8 +126,8 @@ def cuts() -> None:
     )
     for place, rule in enumerate(rules):
         cut = detector.set_threshold(rule).threshold_
-        axis.axvline(cut, color=f"C{place + 4}", linestyle="--", label=f"{rule}: {cut:.0f}")
-    axis.set(xlabel=beyond, ylabel="rows")
+        axis.axvline(cut, color=f"C{place + 4}", linestyle="--", label=f"{rule}: {cut:.1f}")
+    axis.set(xlabel="score, nats", ylabel="rows")
     axis.legend(fontsize=8, frameon=False)
     figure.savefig(FOLDER / "thresholds.png", dpi=110)
     plt.close(figure)
