@@ -18,7 +18,16 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 from sklearn.metrics import silhouette_score
 
-from isthmus import AnomalyDetector, Autoencoder, Denoiser, Evaluation, Synthesizer, Training, evaluate
+from isthmus import (
+    AnomalyDetector,
+    Autoencoder,
+    Denoiser,
+    Evaluation,
+    SemiSupervisedClassifier,
+    Synthesizer,
+    Training,
+    evaluate,
+)
 from isthmus.data import Images, Tables
 from isthmus.errors import DataError, DoctorWarning, SettingError
 from isthmus.evaluation import _code, _downstream
@@ -370,3 +379,14 @@ def test_a_module_of_ones_own() -> None:
 
     model = Autoencoder(network=Own(), training=QUICK, random_state=0).fit(plane())
     assert "explained variance" in evaluate(model, plane(seed=1))
+
+
+def test_a_classifier_knows_where_its_labels_stand(tmp_path: Path) -> None:
+    X = plane(60)
+    frame = pl.DataFrame(X).with_columns(kind=pl.Series(np.where(X[:, 0] > 0, "up", "down")))
+    frame.write_csv(tmp_path / "x.csv")
+    model = SemiSupervisedClassifier(Autoencoder(2, training=QUICK), tune=False, spread=0, random_state=0)
+    model.fit(frame.drop("kind"), frame["kind"]).save(tmp_path / "m.safetensors")
+    done = CliRunner().invoke(cli, ["evaluate", str(tmp_path / "m.safetensors"), str(tmp_path / "x.csv")])
+    assert done.exit_code == 0, done.output
+    assert "accuracy, linear" in done.output

@@ -24,8 +24,8 @@ def command() -> Command:
         click.Option(
             ["--labels"],
             metavar="COLUMN",
-            help="The column of DATA with a class or an amount for each row, which the model need not know; for "
-            f"pictures the word {FOLDERS}: the name of the folder each lies in.",
+            help="The column of DATA with a class or an amount for each row, which the model need not know; without "
+            f"it, the one it learned labels from. For pictures the word {FOLDERS}: the name of the folder each lies in.",
         ),
         click.Option(["--task"], metavar="TASK", help="What the model is to be good at; without it, its own task."),
         click.Option(
@@ -76,6 +76,7 @@ def act(
     estimator = load(model)
     known = learned(estimator).data_
     X, y = known.read_more(data), None
+    labels = labels or _own_label(estimator, X)
     if labels is not None:
         X, y = split_labels(X, labels, known)
     found = evaluate(estimator, X, y, task, cv=cv, random_state=seed)
@@ -92,6 +93,12 @@ def _check(model: str, data: str, path: str | None, html: str | None, as_json: b
     output.check_table_output(path, model, data)
     output.check_output(html, model, data)
     check_kind(check_class(model), model, data)
+
+
+def _own_label(estimator: Any, X: Any) -> str | None:
+    """The column that the model's own labels stood in, where the data have it."""
+    name = getattr(estimator, "label_name_", "")
+    return name if name and name in getattr(X, "columns", ()) else None
 
 
 def show_result(found: Any, path: str | None, as_json: bool) -> None:
