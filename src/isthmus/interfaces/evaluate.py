@@ -25,7 +25,7 @@ def command() -> Command:
             ["--labels"],
             metavar="COLUMN",
             help="The column of DATA with a class or an amount for each row, which the model need not know; without "
-            f"it, the one it learned labels from. For pictures the word {FOLDERS}: the name of the folder each lies in.",
+            f"it, the one that it learned from. For pictures the word {FOLDERS}: the name of the folder each lies in.",
         ),
         click.Option(["--task"], metavar="TASK", help="What the model is to be good at; without it, its own task."),
         click.Option(
