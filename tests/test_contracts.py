@@ -76,7 +76,8 @@ def every_check() -> Iterator[Any]:
         done: set[str] = set()
         for name, check in checks_for(cls):
             rule = name.partition("[")[0]
-            late = rule in done or rule in SLOW  # in a hurry, the first example of a part speaks for all
+            # in a hurry, the first example of a part speaks for all, and of tasks, which train, their own tests
+            late = rule in done or rule in SLOW or issubclass(cls, Task)
             done.add(rule)
             yield pytest.param(check, id=f"{cls.__name__}-{name}", marks=[pytest.mark.slow] if late else [])
 

@@ -158,6 +158,7 @@ def test_a_claim_is_explained_measured_drawn_and_doubted(path: Path) -> None:
     assert drawn == saved != []
 
 
+@pytest.mark.slow
 def test_a_wrong_block_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document = tmp_path / "wrong.md"
     for block in (

@@ -130,6 +130,7 @@ def strings(length: int, n: int, seed: int) -> Tensor:
     return nn.functional.one_hot(drawn, 10).float()
 
 
+@pytest.mark.slow
 def test_short_strings_are_copied() -> None:
     """Strings that training never saw; benchmarks/copying.py has longer ones."""
     spec, x, new = SampleSpec((3, 10), channels=1), strings(3, 6000, 1), strings(3, 500, 2)

@@ -237,6 +237,7 @@ def test_pictures_may_be_scored_by_their_codes(tmp_path: Path) -> None:
     assert AnomalyDetector(Autoencoder(training=FEW), random_state=0).fit(X)._panel is None
 
 
+@pytest.mark.slow
 def test_mixed_tables_with_gaps_are_scored(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     kind = random.choice(["car", "bicycle"], 300)
@@ -264,8 +265,7 @@ def test_together_with_others_it_is_what_it_is_alone() -> None:
 
 
 # ---- trimming, and names
-
-
+@pytest.mark.slow
 def test_trimming_leaves_the_oddest_rows_out_of_training() -> None:
     """Rows that are odd in one way, of which there are many, are no longer usual once they are left out."""
     random = np.random.default_rng(0)

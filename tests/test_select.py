@@ -153,8 +153,7 @@ def test_select_on_the_command_line(tmp_path: Path) -> None:
 
 
 # ---- learning curves
-
-
+@pytest.mark.slow
 def test_a_learning_curve_rises_and_its_samples_are_apart() -> None:
     X, y = load_digits(return_X_y=True)
     model = Autoencoder(16, network=Dense((64,)), training=Training(max_epochs=10, batch_size=64, learning_rate=2e-3))

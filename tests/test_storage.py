@@ -253,8 +253,7 @@ def test_as_many_tensors_as_allowed_fit() -> None:
 
 
 # ---- damage --------------------------------------------------------------------------------------------------------
-
-
+@pytest.mark.slow
 def test_a_thousand_flipped_bits_are_all_noticed(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     storage.save(path, DOCUMENT, tensors() | {"large": torch.randn(40, 40)})
