@@ -8,10 +8,10 @@ import click
 
 from isthmus.errors import SettingError
 from isthmus.interfaces import output
+from isthmus.interfaces.asked import FILES
 from isthmus.interfaces.evaluate import show_result
 from isthmus.interfaces.messages import log
 from isthmus.interfaces.options import Command, Section
-from isthmus.interfaces.verbs import FILES
 
 
 def command() -> Command:

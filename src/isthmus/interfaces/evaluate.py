@@ -10,10 +10,10 @@ import click
 
 from isthmus.errors import SettingError
 from isthmus.interfaces import output
+from isthmus.interfaces.asked import FILES, check_class, check_names
 from isthmus.interfaces.held import check_kind
 from isthmus.interfaces.messages import log
 from isthmus.interfaces.options import Command, Section
-from isthmus.interfaces.verbs import FILES, check_class, check_names
 
 FOLDERS = "folders"  # what --labels is for pictures that lie in a folder for each class
 

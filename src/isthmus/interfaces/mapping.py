@@ -8,10 +8,10 @@ import click
 
 from isthmus.errors import SettingError
 from isthmus.interfaces import output
+from isthmus.interfaces.asked import check_class, check_names
 from isthmus.interfaces.held import check_kind
 from isthmus.interfaces.messages import log
 from isthmus.interfaces.options import Command, Section, WordType
-from isthmus.interfaces.verbs import check_class, check_names
 
 METHODS = ("auto", "pca", "tsne")
 ENDINGS = (".png", ".html", ".csv")

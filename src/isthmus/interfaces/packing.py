@@ -11,6 +11,7 @@ import click
 from isthmus.atomic import replace_file, storage_error
 from isthmus.errors import SettingError
 from isthmus.interfaces import output
+from isthmus.interfaces.asked import Asked, check_class, check_names, check_output, sample_options, write_samples
 from isthmus.interfaces.held import check_kind
 from isthmus.interfaces.messages import log, say
 from isthmus.interfaces.options import Command, Section, setting_option, was_given
@@ -45,8 +46,6 @@ def compress(verb: str, source: Source) -> Command:
 
 def _opened(verb: str, model: str, data: str, path: str | None, as_json: bool) -> tuple[Any, Any]:
     """The fitted task and the data, once the paths have been looked at."""
-    from isthmus.interfaces.verbs import check_class, check_names
-
     if as_json and path == output.STREAM:
         raise SettingError("--json and -o - both write to standard output; give one of them.")
     check_names(model, data)
@@ -78,27 +77,23 @@ def decompress() -> Command:
     """`isthmus decompress MODEL FILE`."""
 
     def act(model: str, file: str, output: str | None, as_json: bool, overwrite: bool) -> None:
-        from isthmus.interfaces import verbs
-
         verb = next(name for name, one in tasks().items() if _packs(one))
-        asked = verbs.Asked(model, None, output, as_json, "", samples=True, overwrite=overwrite)
-        verbs.check_names(model, None)
-        verbs._check_output(verbs.check_class(model, verb), asked)
+        asked = Asked(model, None, output, as_json, "", samples=True, overwrite=overwrite)
+        check_names(model, None)
+        check_output(check_class(model, verb), asked)
         blob = _bytes_of(file)
         from isthmus import load
 
         estimator = load(model)
         samples = estimator.decompress(blob)
-        verbs.write_samples(estimator.autoencoder_, samples, asked)
-
-    from isthmus.interfaces.verbs import _sample_options
+        write_samples(estimator.autoencoder_, samples, asked)
 
     return Command(
         "decompress",
         act,
         "The samples that compress made a file of. In the form that they came in: columns, or pictures.",
         arguments=[click.Argument(["model"], metavar="MODEL"), click.Argument(["file"], metavar="FILE")],
-        sections=[Section("Output", _sample_options(False))],
+        sections=[Section("Output", sample_options(False))],
         examples=[
             "isthmus decompress model.safetensors new.isth -o new.csv",
             "isthmus decompress m.safetensors p.isth -o photos/",

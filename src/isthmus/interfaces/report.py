@@ -10,11 +10,11 @@ import click
 
 from isthmus.errors import SettingError
 from isthmus.interfaces import output
+from isthmus.interfaces.asked import check_class, check_names
 from isthmus.interfaces.held import check_kind
 from isthmus.interfaces.messages import log
 from isthmus.interfaces.options import Command, Section
 from isthmus.interfaces.signatures import Source, parameters
-from isthmus.interfaces.verbs import check_class, check_names
 
 
 def command() -> Command:

@@ -9,10 +9,10 @@ import click
 
 from isthmus.errors import SettingError
 from isthmus.interfaces import output
+from isthmus.interfaces.asked import Asked, check_class, check_names, write_answer
 from isthmus.interfaces.held import check_kind, held
 from isthmus.interfaces.messages import log
 from isthmus.interfaces.options import Command, Section
-from isthmus.interfaces.verbs import Asked, check_class, check_names, write_answer
 from isthmus.words import counted
 
 VERB = "retrieve"

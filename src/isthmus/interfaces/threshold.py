@@ -11,11 +11,11 @@ import click
 
 from isthmus.errors import DataError, SettingError
 from isthmus.interfaces import output
+from isthmus.interfaces.asked import check_class, check_names
 from isthmus.interfaces.held import check_kind
 from isthmus.interfaces.messages import log
 from isthmus.interfaces.options import Command, Section, setting_option
 from isthmus.interfaces.signatures import Source, parameters
-from isthmus.interfaces.verbs import check_class, check_names
 from isthmus.words import several
 
 CUTTING = Source("isthmus.tasks._cut", "Cutting")
