@@ -292,7 +292,7 @@ class Autoencoder(Reading, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Es
         tensors = put(dict(self.module_.state_dict()), "module") | put(data_tensors, "data")
         tensors["history"] = text_tensor([json.dumps(self.history_.to_json())])
         tensors["codes.mean"] = torch.from_numpy(self.code_density_.mean)
-        tensors["codes.covariance"] = torch.from_numpy(self.code_density_.covariance)
+        tensors["codes.covariance"] = torch.from_numpy(self.code_density_.spread)
         return fitted, tensors
 
     def _unpack(self, fitted: dict[str, Any], tensors: dict[str, Tensor], parts: Iterable[object]) -> None:

@@ -29,6 +29,7 @@ from isthmus.training.watch import Watcher
 log = logging.getLogger("isthmus")
 SHOWN = 4096  # rows that the choice of a size, the doctor and the density of codes look at, at most
 SHOWN_NUMBERS = 2**22  # and how many numbers
+TOGETHER = 1024  # components of a code, at most, whose covariance is kept
 
 
 def data_type(wanted: str | Data, X: Any, owner: str) -> Data:
@@ -151,22 +152,30 @@ def _width(spec: SampleSpec) -> int:
 class CodeDensity:
     """The shape of one code, and mean and covariance of its components: where to draw new ones without a prior.
 
-    A grid of codes has one law for all its places.
+    A grid of codes has one law for all its places. Of more than `TOGETHER` components only the variances are kept: a
+    matrix of them would be larger than the network, and a few samples do not tell it.
     """
 
     shape: tuple[int, ...]
     mean: npt.NDArray[np.float64]  # (n_components,)
-    covariance: npt.NDArray[np.float64]  # (n_components, n_components)
+    spread: npt.NDArray[np.float64]  # (n_components, n_components), or (n_components,) where there are many
 
     @property
     def size(self) -> int:
         """How many numbers one code has."""
         return prod(self.shape)
 
+    @property
+    def covariance(self) -> npt.NDArray[np.float64]:
+        """(n_components, n_components)."""
+        return np.diag(self.spread) if self.spread.ndim == 1 else self.spread
+
     def draw(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Codes from the normal law with this mean and covariance, which may be singular: (n_samples, *shape)."""
-        values, vectors = torch.linalg.eigh(torch.from_numpy(self.covariance))
         noise = torch.randn((n_samples, *self.shape), generator=generator, dtype=torch.float64)
+        if self.spread.ndim == 1:
+            return torch.from_numpy(self.mean) + noise * torch.from_numpy(np.sqrt(self.spread))
+        values, vectors = torch.linalg.eigh(torch.from_numpy(self.spread))
         codes: Tensor = torch.from_numpy(self.mean) + (noise * values.clamp_min(0).sqrt()) @ vectors.mT
         return codes
 
@@ -178,18 +187,19 @@ def code_density(module: AutoencoderModule, some: Batch) -> CodeDensity:
     with torch.inference_mode():
         codes = module.encode(some.x.to(device), weight).double().cpu()
     each = codes.flatten(0, -2)  # every place of a grid is one
-    covariance = torch.atleast_2d(torch.cov(each.T, correction=0))
-    return CodeDensity(tuple(codes.shape[1:]), each.mean(0).numpy(), covariance.numpy())
+    many = each.shape[1] > TOGETHER
+    spread = each.var(0, correction=0) if many else torch.atleast_2d(torch.cov(each.T, correction=0))
+    return CodeDensity(tuple(codes.shape[1:]), each.mean(0).numpy(), spread.numpy())
 
 
 def restored_density(module: AutoencoderModule, spec: SampleSpec, tensors: dict[str, Tensor]) -> CodeDensity:
     """The density in a model file; its shape is the module's own, whatever the file says."""
     with torch.inference_mode():
         shape = tuple(module.encode(next(module.parameters()).new_zeros(1, *spec.shape)).shape[1:])
-    mean, covariance = tensors["mean"], tensors["covariance"]
-    if mean.shape != shape[-1:] or covariance.shape != 2 * shape[-1:]:
+    mean, spread = tensors["mean"], tensors["covariance"]
+    if mean.shape != shape[-1:] or spread.shape != (1 if shape[-1] > TOGETHER else 2) * shape[-1:]:
         raise ModelFileError(f"the density of codes in this file is not one over {shape[-1]} components.")
-    return CodeDensity(shape, mean.double().numpy(), covariance.double().numpy())
+    return CodeDensity(shape, mean.double().numpy(), spread.double().numpy())
 
 
 def refuse_drawing(module: object) -> None:

@@ -186,7 +186,8 @@ def _under(arrays: Mapping[str, np.ndarray[Any, Any]], prefix: str) -> dict[str,
 
 
 def precision_of(covariance: Floats) -> Floats:
-    """The inverse of what codes vary by, not wider than `CODE_RIDGE` allows."""
+    """The inverse of what codes vary by, not wider than `CODE_RIDGE` allows; of many components the variances do."""
+    covariance = np.diag(covariance) if covariance.ndim == 1 else covariance
     ridge = CODE_RIDGE * covariance.diagonal().mean() * np.eye(len(covariance))
     return np.linalg.pinv(covariance + ridge, hermitian=True)
 
