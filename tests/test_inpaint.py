@@ -279,3 +279,13 @@ def test_the_first_guess_bends_as_little_as_biharmonic_equations_do() -> None:
     padded = torch.zeros(1, 1, 50, 45)
     padded[..., :40, :40] = torch.where(weight > 0, 1.0, -1.0)
     torch.testing.assert_close(spread_in(wide, padded, outside)[..., :40, :40], guess)
+
+
+def test_the_middle_of_a_large_hole_is_not_black() -> None:
+    """Whatever lies between: 7 pixels from the edge, 40, or farther than any window reaches."""
+    x = torch.full((1, 3, 260, 130), 0.7)
+    for width in (14, 80, 120):
+        weight = torch.ones(1, 1, 260, 130).expand(1, 3, -1, -1).clone()
+        weight[..., 5 : 5 + 2 * width, 5 : 5 + width] = 0
+        guess = spread_in(torch.where(weight > 0, x, torch.nan), weight)
+        torch.testing.assert_close(guess, x, atol=1e-4, rtol=0)

@@ -83,7 +83,7 @@ class Past(nn.Module):
 
 
 #: Heights and widths of the places around an absent value, in pixels.
-WINDOWS = (3, 9, 25)
+WINDOWS = (3, 9, 27, 81)
 #: How often the first guess is smoothed, how far a step goes (the operator's norm is at most 64), and what a step keeps
 #: of the one before (Polyak 1964).
 STEPS, RATE, MOMENTUM = 12, 1 / 64, 0.8
@@ -94,8 +94,8 @@ SPREAD = max(WINDOWS) // 2 + 2 * STEPS
 def spread_in(x: Tensor, weight: Tensor | None, outside: Tensor | None = None) -> Tensor:
     """The picture with a first guess of its absent values, from the values present near them.
 
-    The guess begins as the mean in the smallest window that holds any, and takes a few steps towards the surface that
-    bends least (biharmonic equations).
+    The guess begins as the mean in the smallest window that holds any (of all where none does), and takes a few steps
+    towards the surface that bends least (biharmonic equations).
 
     >>> x = torch.tensor([[[[1.0, 5.0, 3.0]]]])
     >>> spread_in(x, torch.tensor([[[[1.0, 0.0, 1.0]]]])).tolist()
@@ -105,11 +105,17 @@ def spread_in(x: Tensor, weight: Tensor | None, outside: Tensor | None = None) -
         return x
     gone = weight <= 0
     seen, present = x.masked_fill(gone, 0.0), (~gone).to(x)
-    filled = torch.zeros_like(seen)
-    for window in reversed(WINDOWS):
+    filled, known = seen, ~gone
+    for window in WINDOWS:
+        if bool((known if outside is None else known | outside).all()):
+            break
         sums, shares = _box_means(seen, window), _box_means(present, window)
-        filled = torch.where(shares > 0.25 / window**2, sums / shares.clamp_min(0.25 / window**2), filled)
-    return cleared(_smoothed(torch.where(gone, filled, seen), gone, outside), outside)
+        filled = torch.where(known, filled, sums / shares.clamp_min(0.25 / window**2))
+        known = known | (shares > 0.25 / window**2)
+    else:
+        mean = seen.sum((2, 3), keepdim=True) / present.sum((2, 3), keepdim=True).clamp_min(1)
+        filled = torch.where(known, filled, mean)
+    return cleared(_smoothed(filled, gone, outside), outside)
 
 
 def _box_means(x: Tensor, window: int) -> Tensor:
