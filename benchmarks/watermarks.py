@@ -147,7 +147,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     training, test = photos()
     spoiled, masks = marked(test, seed=0)
-    settings = Training(max_epochs=given.epochs, batch_size=8, learning_rate=2e-3, validation=0.0)
+    settings = Training(max_epochs=given.epochs, batch_size=4, learning_rate=1.5e-3, validation=0.0)
     model = WatermarkRemover(Autoencoder(training=settings, precision="bf16"), random_state=given.seed)
     wall, work = time.perf_counter(), time.process_time()
     model = isthmus.load(given.load) if given.load else model.fit(training)

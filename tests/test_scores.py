@@ -20,7 +20,7 @@ from isthmus import AnomalyDetector, Autoencoder, Training, fit_many, load, scor
 from isthmus.checks import check_part
 from isthmus.errors import DoctorWarning, ModelFileError, SettingError
 from isthmus.interfaces.cli import cli
-from isthmus.scores import CodeDistance, Distortion, WhitenedResidual
+from isthmus.scores import CodeDistance, Distortion, NeighbourDistance, WhitenedResidual
 from isthmus.scores._nearest import Nearest
 from isthmus.scores._residuals import MOST_NUMBERS, Whitening
 from isthmus.scores._tails import Tail
@@ -281,6 +281,27 @@ def test_trimming_leaves_the_oddest_rows_out_of_training() -> None:
     assert found[0.15] > found[None]
     with_gap = AnomalyDetector(model, trim=0.15, threshold="conformal", random_state=0).fit(X)
     assert with_gap.autoencoder_.n_samples_ == 320 - 48
+
+
+@pytest.mark.slow
+def test_trimming_finds_odd_rows_that_are_each_others_neighbours() -> None:
+    """Thirty rows nearly alike have near neighbours, each other; a neighbourhood twice as large has others in it."""
+    random = np.random.default_rng(0)
+    odd = 5 + 0.01 * random.normal(size=(30, 5))
+    X, truth = np.vstack([on_a_plane(370), odd]), np.repeat([0, 1], [370, 30])
+    model = Autoencoder(4, training=Training(max_epochs=40))
+    once, twice = (
+        AnomalyDetector(model, scores="neighbour_distance", trim=trim, random_state=0).fit(X).decision_scores_
+        for trim in (None, 0.1)
+    )
+    assert roc_auc_score(truth, once) < 0.8 < 0.99 < roc_auc_score(truth, twice)
+
+
+def test_neighbourhoods_for_trimming_are_twice_as_large_as_what_goes() -> None:
+    for score in (NeighbourDistance(references=200), CodeDistance(references=200)):
+        assert score.beyond(40, 400).get_params() == score.get_params() | {"neighbours": 40}
+        assert score.beyond(1, 400).get_params() == score.get_params()
+    assert Distortion().beyond(40, 400) == Distortion()
 
 
 @pytest.mark.parametrize("trim", [-0.1, 1, 1.5, "much", True])

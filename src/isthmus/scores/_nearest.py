@@ -5,7 +5,9 @@ Axes: n samples, m references, k numbers of each.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -20,6 +22,23 @@ WILD = 1e15
 SMALLEST = 1e-3
 #: The same for the distance between neighbours that another is compared with.
 CLOSEST = 0.1
+
+
+class Settings(Protocol):
+    """What a score of neighbours has."""
+
+    neighbours: int
+    references: int
+
+
+def wide(score: Settings, n_odd: int, n: int) -> int:
+    """Twice as many neighbours as n_odd of n samples have among the references: half of them are others.
+
+    >>> from types import SimpleNamespace
+    >>> wide(SimpleNamespace(neighbours=5, references=2000), n_odd=300, n=3000)
+    400
+    """
+    return max(score.neighbours, math.ceil(2 * n_odd * min(1.0, score.references / n)))
 
 
 class Nearest:

@@ -46,6 +46,10 @@ class Score(Part):
         generator : of all random choices.
         """
 
+    def beyond(self, n_odd: int, n: int) -> Score:
+        """The same score, where as many as n_odd of n samples to learn from may be odd and lie close together."""
+        return self
+
     @abstractmethod
     def restore(self, state: Mapping[str, Tensor]) -> Measure:
         """The inverse of `Measure.state`; raises ModelFileError where the tensors cannot be one."""

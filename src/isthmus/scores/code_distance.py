@@ -8,7 +8,7 @@ from torch import Tensor
 
 from isthmus.part import Limit
 from isthmus.reconstruction import Reconstruction
-from isthmus.scores._nearest import Nearest
+from isthmus.scores._nearest import Nearest, wide
 from isthmus.scores.base import Measure, Score
 
 
@@ -48,6 +48,10 @@ class CodeDistance(Score):
 
     def fit(self, trained: Tensor, held_out: Tensor, generator: torch.Generator) -> Measure:
         return _OfCodes(Nearest.fit(trained, self.neighbours, self.local, self.references, generator))
+
+    def beyond(self, n_odd: int, n: int) -> Self:
+        """With neighbourhoods of which such a cluster is at most half."""
+        return type(self)(**{**self.get_params(deep=False), "neighbours": wide(self, n_odd, n)})
 
     def restore(self, state: Mapping[str, Tensor]) -> Measure:
         return _OfCodes(Nearest.restore(state, self.neighbours, self.local))

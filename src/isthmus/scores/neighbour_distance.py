@@ -8,7 +8,7 @@ from torch import Tensor
 
 from isthmus.part import Limit
 from isthmus.reconstruction import Reconstruction
-from isthmus.scores._nearest import Nearest
+from isthmus.scores._nearest import Nearest, wide
 from isthmus.scores._residuals import Whitening, residual_of, returned
 from isthmus.scores.base import Measure, Score
 
@@ -63,6 +63,10 @@ class NeighbourDistance(Score):
         features = _features(trained.double(), whitening, self.residual)
         nearest = Nearest.fit(features, self.neighbours, self.local, self.references, generator)
         return _OfBoth(whitening, self.residual, nearest)
+
+    def beyond(self, n_odd: int, n: int) -> Self:
+        """With neighbourhoods of which such a cluster is at most half."""
+        return type(self)(**{**self.get_params(deep=False), "neighbours": wide(self, n_odd, n)})
 
     def restore(self, state: Mapping[str, Tensor]) -> Measure:
         return _OfBoth(Whitening.restore(state), self.residual, Nearest.restore(state, self.neighbours, self.local))

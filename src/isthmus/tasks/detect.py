@@ -143,11 +143,12 @@ class AnomalyDetector(Cutting, OutlierMixin, Task):
         self._panel = Panel.fit(plan.scores, plan.models, X, plan.rows) if plan.scores else None
 
     def _trimmed(self, X: Any, plan: Plan) -> Plan:
-        """The same plan, untrained, on all but the oddest of its rows."""
-        scores = -self.score_samples(X)
-        rows = np.arange(len(scores)) if plan.rows is None else plan.rows
-        n_kept = len(rows) - int((self.trim or 0.0) * len(rows))
-        kept = np.sort(np.argsort(scores[rows], kind="stable")[:n_kept])
+        """The same plan, untrained, on all but the oddest of its rows, whether these lie apart or close together."""
+        rows = np.arange(self.autoencoder_.count(X)) if plan.rows is None else plan.rows
+        n_odd = int((self.trim or 0.0) * len(rows))
+        beyond = [score.beyond(n_odd, len(rows)) for score in plan.scores]
+        scores = Panel.fit(beyond, plan.models, X, plan.rows)(X) if beyond else -self.score_samples(X)
+        kept = np.sort(np.argsort(scores[rows], kind="stable")[: len(rows) - n_odd])
         return replace(self._plan(X), rows=rows[kept], kept_out=plan.kept_out)
 
     def _parts(self, X: Any, rule: Threshold, model: Autoencoder) -> tuple[Any, Any]:

@@ -22,7 +22,7 @@ from isthmus.tasks._looking import look, pictures
 from isthmus.tasks._restoring import Restorer
 from isthmus.training import Batch
 
-PATCH = 64  # pixels on a side of what training sees
+PATCH = 128  # pixels on a side of what training sees
 MAPS = (32, 64, 128)
 AROUND = 5  # pixels on a side of what is judged together
 
@@ -42,7 +42,7 @@ class WatermarkRemover(Restorer):
     Parameters
     ----------
     autoencoder : the autoencoder to train, in a copy; where its network is "auto" it is a U-Net, trained on patches of
-        64 x 64 pixels.
+        128 x 128 pixels.
     damage : the marks to learn: `Marks()`, with settings if need be, or another Damage object. "auto" is none to three
         marks in each patch, which hide from a fifth to nine tenths of what is below.
     threshold : how much a pixel must be changed, with its neighbours, to be changed at all, as a part of the way from
@@ -76,7 +76,7 @@ class WatermarkRemover(Restorer):
         autoencoder: Autoencoder | None = None,
         *,
         damage: str | Damage = "auto",
-        threshold: float = 0.03,
+        threshold: float = 0.05,
         random_state: int | np.random.RandomState | None = None,
     ):
         self.autoencoder = autoencoder
