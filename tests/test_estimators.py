@@ -54,7 +54,7 @@ def quick(**settings: Any) -> Autoencoder:
         Autoencoder(n_components=2, variant=["denoising", "variational"], training=QUICK),
         Autoencoder(network=Dense(widths=(8,), normalisation="batch", tied=True), training=QUICK),
         AnomalyDetector(Autoencoder(training=QUICK)),
-        AnomalyDetector(quick(variant="variational"), contamination=0.2),
+        AnomalyDetector(quick(variant="variational"), contamination=0.2, scores="distortion"),
         Denoiser(Autoencoder(training=QUICK)),
         Imputer(Autoencoder(training=QUICK)),
         Synthesizer(Autoencoder(training=QUICK)),

@@ -55,19 +55,6 @@ def remover(epochs: int = 1, **settings: Any) -> WatermarkRemover:
     return WatermarkRemover(Autoencoder(network=SMALL, training=training), random_state=0, **settings)
 
 
-@pytest.mark.slow
-def test_a_mark_goes_and_the_rest_stays() -> None:
-    """Learned from the left of two photos, asked for the right of them."""
-    known, clean = (np.concatenate([crops(photo, step=16) for photo in halves]) for halves in HALVES)
-    fitted = remover(20).fit(known)
-    marked, mask = cross(clean)
-    cleaned = fitted.transform(marked)
-    assert psnr(clean, cleaned, mask) > psnr(clean, marked, mask) + 2
-    assert psnr(clean, cleaned, ~mask) > 28
-    assert (cleaned == marked).all(-1)[~mask].mean() > 0.7  # to the last bit
-    assert (fitted.transform(clean) == clean).all(-1).mean() > 0.7
-
-
 def test_without_a_threshold_all_is_the_networks() -> None:
     clean = crops(CHINA, 24, 60)
     plain = remover(threshold=0.0).fit(clean)
