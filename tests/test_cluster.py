@@ -137,6 +137,7 @@ def test_digits_group_better_by_codes_than_by_pixels() -> None:
 # ---- centres and answers
 
 
+@pytest.mark.slow
 def test_centres_come_in_the_form_of_the_data() -> None:
     frame = pl.DataFrame({"a": X[:, 0], "b": X[:, 1], "word": np.array(["x", "y", "z", "w"])[Y]})
     training = Training(max_epochs=100, batch_size=32, learning_rate=3e-3)

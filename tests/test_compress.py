@@ -350,6 +350,7 @@ def off(model: Compressor, X: Any, quality: int) -> float:
     return float(np.sqrt(np.square(model.decompress(model.compress(X, quality=quality)) - X).mean()))
 
 
+@pytest.mark.slow
 def test_quality_buys_closeness_with_bytes(near: Compressor) -> None:
     X = GREY[1400:]
     sizes = [len(near.compress(X, quality=quality)) for quality in (0, 3, 6, 9)]

@@ -375,6 +375,7 @@ def test_a_grid_says_how_many_numbers_suit_it() -> None:
     assert Conv((8, 8), code="grid").code_size(SampleSpec((3, 64, 64))) == 24  # half of 3 * 4 * 4
 
 
+@pytest.mark.slow
 def test_the_network_keeps_its_contract_with_every_variant() -> None:
     check_part(Conv((5,), kernel_size=2, down="pool", code="grid", normalisation="batch", activation="elu"))
 

@@ -108,7 +108,7 @@ PARSERS += [CodeBlockParser(language, run_commands) for language in ("sh", "cons
 # these train on real tables
 SLOW_PAGES = (
     "advise classify cluster colorize compress custom denoise detect evaluate features generate impute inpaint "
-    "likelihoods one_row pictures reduce report retrieve sequences thresholds training transformer unmark"
+    "likelihoods many one_row pictures reduce report retrieve sequences thresholds training transformer unmark"
 )
 SLOW = {"README.md", *(f"docs/{page}.md" for page in SLOW_PAGES.split())}
 
@@ -177,6 +177,7 @@ def test_a_wrong_block_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             test_everything_printed_runs(document, tmp_path, monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_right_block_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document = tmp_path / "right.md"
     document.write_text(

@@ -139,6 +139,7 @@ def test_mean_only_output() -> None:
     assert "mean" in found["mean_only"]
 
 
+@pytest.mark.slow
 def test_dead_components_of_the_code() -> None:
     """A strong penalty on the code drives components to zero for every sample."""
     random = np.random.default_rng(0)

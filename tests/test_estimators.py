@@ -106,6 +106,7 @@ def test_a_pipeline_learns_more_from_codes_than_from_chance(iris: Any) -> None:
     assert cross_val_score(pipeline, X, y, cv=3).mean() > 0.8
 
 
+@pytest.mark.slow
 def test_grid_search_reaches_into_variant_and_training(iris: Any) -> None:
     grid = {"variant__weight": [0.0, 30.0], "training__max_epochs": [30]}
     search = GridSearchCV(quick(n_components=2, variant=L1Sparse()), grid, cv=2).fit(iris[0])
@@ -193,6 +194,7 @@ def test_halves_share_the_trained_weights(iris: Any) -> None:
     assert {id(p) for p in model.encoder_.parameters()} == {id(p) for p in model.module_.parameters()}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::isthmus.errors.DoctorWarning")
 @pytest.mark.parametrize("size", [1024, 1025])
 def test_of_very_long_codes_a_model_keeps_the_variances(size: int, tmp_path: Path) -> None:

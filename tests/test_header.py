@@ -189,6 +189,7 @@ DEAREST = {  # within all limits, as much memory as a header can take; the last 
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", DEAREST)
 def test_no_header_costs_much_memory(case: str) -> None:
     data = forged(f'{{"a":{DEAREST[case]}}}')

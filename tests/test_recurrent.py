@@ -244,6 +244,7 @@ def test_an_autoencoder_of_series_is_kept_in_a_file(tmp_path: Path) -> None:
     assert model.reconstruct(longer)[0].shape == longer[0].shape
 
 
+@pytest.mark.slow
 def test_odd_series_are_found() -> None:
     X = waves(400)
     training = Training(max_epochs=30, batch_size=32, learning_rate=0.01)

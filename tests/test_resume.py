@@ -309,6 +309,7 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_a_long_history_fits_into_a_checkpoint(tmp_path: Path) -> None:
     """Thirty thousand epochs, which is more than the file's document may hold."""
     epochs = [Epoch(n, {"loss": 1 / n, "distortion": 0.1}, {"loss": 2 / n}, 1e-3, 0.01) for n in range(1, 30_001)]

@@ -170,6 +170,7 @@ def test_a_learning_curve_rises_and_its_samples_are_apart() -> None:
     assert again.table.equals(curve.table)
 
 
+@pytest.mark.slow
 def test_a_learning_curve_of_numbers_ignores_those_that_nobody_knows() -> None:
     X = table(120)
     y = np.where(np.arange(120) % 2 == 0, X[:, 0], np.nan)

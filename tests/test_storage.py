@@ -247,6 +247,7 @@ def test_documents_nest_as_deep_as_they_can_be_read(levels: int, allowed: bool) 
         refusal(lambda: storage.to_bytes({"deep": inner}, {}), "the model")
 
 
+@pytest.mark.slow
 def test_as_many_tensors_as_allowed_fit() -> None:
     stored = {f"layers.{number}.weight": torch.zeros(0, 1, 1, 1) for number in range(header.MAX_TENSORS)}
     assert len(storage.from_bytes(storage.to_bytes(DOCUMENT, stored)).tensors) == header.MAX_TENSORS

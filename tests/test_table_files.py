@@ -325,6 +325,7 @@ def test_a_cell_that_no_longer_fits_is_named(tmp_path: Path) -> None:
             tables.open(tmp_path / "later.csv")
 
 
+@pytest.mark.slow
 def test_wide_and_long_files_are_read_in_seconds(tmp_path: Path) -> None:
     names = ",".join(f"c{place}" for place in range(20_000))
     assert read(tmp_path, names + "\n" + ",".join(["1"] * 20_000) + "\n").width == 20_000

@@ -292,6 +292,7 @@ def test_labels_tune_the_cut_and_odd_rows_are_no_calibration(plain: Any) -> None
         plain.set_threshold("tuned", y=y)
 
 
+@pytest.mark.slow
 def test_fit_tunes_on_rows_that_it_keeps_out_and_trains_on_usual_ones() -> None:
     X, y = np.vstack([on_a_plane(500, seed=5), off_the_plane(60, seed=6)]), np.arange(560) >= 500
     detector = quick("tuned").fit(X, y)

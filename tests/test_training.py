@@ -791,6 +791,7 @@ def test_without_the_private_kernel_torchs_own_adam_steps(monkeypatch: pytest.Mo
     torch.testing.assert_close(parameter.detach(), torch.full((2,), -0.1))
 
 
+@pytest.mark.slow
 def test_fitting_does_not_import_the_compiler() -> None:
     code = (
         "import sys, numpy as np\n"

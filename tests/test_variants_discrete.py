@@ -182,6 +182,7 @@ def test_dead_entries_are_revived_from_the_batch_and_live_ones_are_left_alone() 
     assert bool(revived[0.5].all()) and not bool(revived[0.0].any())
 
 
+@pytest.mark.slow
 def test_dead_entries_come_back_in_training() -> None:
     """Eight clusters, and entries that begin at one point far away: without revival few of them serve all."""
     centres = 4 * random(8, 5, seed=3)
@@ -292,6 +293,7 @@ def test_on_digits_most_entries_are_in_use_and_rounding_afterwards_is_worse() ->
     assert use >= 0.8 and errors[0] < errors[1]
 
 
+@pytest.mark.slow
 def test_the_codebook_survives_the_file(tmp_path: Path) -> None:
     x = (random(300, 2) @ random(2, 6, seed=1)).numpy()
     settings = Training(max_epochs=30, learning_rate=1e-2)
