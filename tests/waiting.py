@@ -78,7 +78,10 @@ def _answer(line: socket.socket, main: object) -> None:
     length, streams, *_ = socket.recv_fds(line, 4, 3)
     said = b""
     while len(said) < int.from_bytes(length, "big"):
-        said += line.recv(LONGEST)
+        piece = line.recv(LONGEST)
+        if not piece:  # who called is gone
+            os._exit(1)
+        said += piece
     arguments, folder, environment = json.loads(said)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
