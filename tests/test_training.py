@@ -651,8 +651,19 @@ def test_large_pictures_come_in_small_batches_and_fewer_steps() -> None:
     assert training.rows_per_step(480, (3, 224, 224)) == 16
     assert training.rows_per_step(54_000, (7_000,)) == 256  # a wide table is no picture
     assert training.epochs(27) == 149
-    assert training.epochs(27, 16 * 3 * 224 * 224) == 17
-    assert Training(max_epochs=5).epochs(27, 10**9) == 5
+    assert training.epochs(27, 16, (3, 224, 224)) == 17
+    assert Training(max_epochs=5).epochs(27, 10**9, (1,)) == 5
+
+
+def test_rows_of_a_table_take_half_the_steps_at_twice_the_rate() -> None:
+    training = Training()
+    assert (training.epochs(27, 256, (30,)), training.rate((30,))) == (75, 0.002)
+    for shape in ((1, 28, 28), (100, 3), ()):
+        assert (training.epochs(27, 16, shape), training.rate(shape)) == (149, 0.001)
+    module, given = module_of(), []
+    fit(module, data(), max_epochs=1, schedule="constant", callbacks=[lambda report: given.append(report.epoch)])
+    assert given[0].learning_rate == 0.002
+    assert Training(learning_rate=0.5).rate((30,)) == 0.5
 
 
 # ---- what adversaries and preparing variants may rely on

@@ -145,7 +145,7 @@ def _time(operations: float, n_rows: int, training: Training, shape: tuple[int, 
     """`operations` are those of one row, forward and backward."""
     learned = max(1, round(n_rows * (1 - training.validation)))
     size = training.rows_per_step(learned, shape)
-    epochs = training.epochs(math.ceil(learned / size), size * math.prod(shape))
+    epochs = training.epochs(math.ceil(learned / size), size, shape)
     seconds = operations * learned * epochs / (PACE * torch.get_num_threads())
     if seconds > LONG:
         yield Finding(

@@ -122,14 +122,15 @@ class _Run:
         self.size = training.rows_per_step(len(self.rows), self.shape)
         self.steps_ahead = 1 if self.blocks or self.peers.several else steps_ahead(module, self.size)
         self.steps_per_epoch = len(cuts(len(self.rows), self.size)) - 1
-        self.max_epochs = training.epochs(self.steps_per_epoch, self.size * math.prod(self.shape))
+        self.max_epochs = training.epochs(self.steps_per_epoch, self.size, self.shape)
+        self.first_rate = training.rate(self.shape)
         self.schedule = training.resolved_schedule()
         self.checkpoint = training.resolved_checkpoint()
         self.alone = one_thread(products(module, self.shape), self.size)
         self.way = step_of(module, training, self.size, bf16, self.alone)
         self.way = warming(self.way, module, training, lambda: self.state.step / self.steps_per_epoch)
         adversaries = module.adversaries() if isinstance(module, AutoencoderModule) else []
-        optimizers = optimizers_of(self.way.parameters, adversaries, training)
+        optimizers = optimizers_of(self.way.parameters, adversaries, training, self.first_rate)
         self.state = RunState(module, optimizers, torch.Generator(self.device).manual_seed(seed))
         self.state.settled_after = settled_after(module, training)
         if training.ema is not None:
@@ -150,7 +151,7 @@ class _Run:
         if stored is not None:
             self.state.restore(stored)
         facts = {"rows": self.n_samples, "rows per step": self.size, "epochs": self.max_epochs}
-        rates = {"steps done": self.state.step, "learning rate": self.training.learning_rate}
+        rates = {"steps done": self.state.step, "learning rate": self.first_rate}
         self.peers.meet(self.module, self.batches, {**facts, **rates})
         self.module.train()
         self._pretrain()
@@ -193,7 +194,7 @@ class _Run:
         self.peers.reseed(self.state.generator, self.seed, self.state.step)
         terms = self.way.terms(batch, self.state.generator, learn=True)
         terms = self.peers.mean(self.way.parameters, terms, share, self.interrupts.asked)
-        self.rate = self.training.learning_rate * self._factor()
+        self.rate = self.first_rate * self._factor()
         for optimizer in self.state.optimizers:
             for group in optimizer.param_groups:
                 if self.training.clip is not None:  # an adversary's gradients do not count among the others
@@ -278,7 +279,7 @@ class _Run:
     def _not_finite(self, found: NotFinite) -> None:
         epoch = (found.at_step - 1) // self.steps_per_epoch + 1
         where = f"the loss became {found.value} in epoch {epoch}, step {found.at_step}"
-        cause = likely_cause(self._chunks(np.arange(self.n_samples)), self.training.learning_rate)
+        cause = likely_cause(self._chunks(np.arange(self.n_samples)), self.first_rate)
         if self.state.best is None:
             raise TrainingError(f"{where}; {cause}.") from None
         self._stopped(f"ended early: {where}; {cause}")

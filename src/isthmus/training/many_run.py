@@ -53,13 +53,14 @@ class Member:
         self.schedule = self.training.resolved_schedule()
         self.size = self.training.rows_per_step(len(self.rows), self.module.spec.shape)
         self.steps_per_epoch = len(cuts(len(self.rows), self.size)) - 1
-        self.max_epochs = self.training.epochs(self.steps_per_epoch, self.size * self.module.spec.size)
+        self.max_epochs = self.training.epochs(self.steps_per_epoch, self.size, self.module.spec.shape)
+        self.first_rate = self.training.rate(self.module.spec.shape)
         self.sparse = any(isinstance(variant, L1Sparse) for variant in self.module.variants)
 
     def next_rate(self, step: int) -> float:
         """The learning rate of the next step."""
         position = Position(step, self.max_epochs * self.steps_per_epoch, len(self.losses), self.losses)
-        self.rate = self.training.learning_rate * self.schedule.factor(position)
+        self.rate = self.first_rate * self.schedule.factor(position)
         return self.rate
 
     def own(self, means: Terms, place: int) -> dict[str, float]:
@@ -189,7 +190,7 @@ class ManyRun:
         for place, member in enumerate(self.members):
             if place not in places:
                 where = f"the loss became {float(losses[place])} in epoch {epoch}, step {self.done}"
-                cause = likely_cause(self._chunks(), member.training.learning_rate)
+                cause = likely_cause(self._chunks(), member.first_rate)
                 if member.history.best_epoch is None or not len(member.held_out):
                     raise TrainingError(f"model {member.place} (counting from 0): {where}; {cause}.")
                 member.history.ended = f"ended early: {where}; {cause}"

@@ -109,10 +109,11 @@ def pretrain(
     """
     stages = stages_of(module)
     assert isinstance(module, AutoencoderModule)
+    rate = training.rate(module.spec.shape)
     losses: list[list[float]] = []
     for index in range(len(stages)):
         with stage(stages, index) as own:
-            optimizers, found = optimizers_of(own, (), training), list[float]()
+            optimizers, found = optimizers_of(own, (), training, rate), list[float]()
             for number in range(part.epochs):
                 total, n_rows = 0.0, 0
                 for rows in orders(FIRST_EPOCH + index * part.epochs + number):
@@ -125,7 +126,7 @@ def pretrain(
                     _take_steps(optimizers, own, training)
                     total, n_rows = total + float(told["loss"]) * len(rows), n_rows + len(rows)
                 found.append(total / n_rows)
-                _refuse_infinite(found[-1], index, training.learning_rate)
+                _refuse_infinite(found[-1], index, rate)
         losses.append(found)
     module.zero_grad(set_to_none=True)
     return losses

@@ -23,11 +23,11 @@ class Training(Part):
 
     Parameters
     ----------
-    max_epochs : passes over the training rows at most; "auto" takes about 4,000 steps, fewer where one step holds many
-        numbers, between 10 and 300 epochs.
+    max_epochs : passes over the training rows at most; "auto" takes about 2,000 steps for rows of a table, 4,000 for
+        all else, fewer where one step holds many numbers, between 10 and 300 epochs.
     batch_size : rows in one step; "auto" takes 16 to 256, more for more rows and fewer for large pictures.
     optimizer : adam, adamw, sgd, rmsprop, or an Optimizer object.
-    learning_rate : size of the steps at the start.
+    learning_rate : size of the steps at the start; "auto" is 0.002 for rows of a table, 0.001 for all else.
     schedule : cosine, constant, step, exponential, plateau, or a Schedule object (each has a warm_up).
     weight_decay : L2 penalty on all parameters, by the optimizer.
     l1 : L1 penalty on weights (not on biases), in nats per unit; part of the loss, also of the held-out one.
@@ -57,7 +57,7 @@ class Training(Part):
         max_epochs: int | str = "auto",
         batch_size: int | str = "auto",
         optimizer: str | Optimizer = "adam",
-        learning_rate: float = 1e-3,
+        learning_rate: float | str = "auto",
         schedule: str | Schedule = "cosine",
         weight_decay: float = 0.0,
         l1: float = 0.0,
@@ -89,7 +89,7 @@ class Training(Part):
         _whole("max_epochs", self.max_epochs, "auto")
         _whole("batch_size", self.batch_size, "auto")
         _whole("patience", self.patience, None)
-        _number("learning_rate", self.learning_rate, above=0.0)
+        _number("learning_rate", self.learning_rate, above=0.0, also="auto")
         _number("validation", self.validation, below=1.0)
         _number("weight_decay", self.weight_decay)
         _number("l1", self.l1)
@@ -119,23 +119,30 @@ class Training(Part):
         most = PICTURE_NUMBERS // math.prod(sample_shape) if len(sample_shape) == 3 else n_rows
         return min(n_rows, 1 << max(4, min(8, round(math.log2(max(1, n_rows / 32))), most.bit_length() - 1)))
 
-    def epochs(self, steps_per_epoch: int, numbers_per_step: int = 0) -> int:
-        """How many epochs at most."""
+    def rate(self, sample_shape: tuple[int, ...] = ()) -> float:
+        """The learning rate at the start, for samples of this shape."""
+        if not isinstance(self.learning_rate, str):
+            return float(self.learning_rate)
+        return 2e-3 if len(sample_shape) == 1 else 1e-3
+
+    def epochs(self, steps_per_epoch: int, n_rows: int = 1, sample_shape: tuple[int, ...] = ()) -> int:
+        """How many epochs at most, for steps of so many samples of this shape."""
         if not isinstance(self.max_epochs, str):
             return int(self.max_epochs)
-        steps = 4000 / max(1, numbers_per_step / LARGE_STEP)
+        most = 2000 if len(sample_shape) == 1 else 4000
+        steps = most / max(1, n_rows * math.prod(sample_shape) / LARGE_STEP)
         return max(10, min(300, math.ceil(steps / steps_per_epoch)))
 
 
 def optimizers_of(
-    parameters: Iterable[nn.Parameter], adversaries: Iterable[nn.Parameter], training: Training
+    parameters: Iterable[nn.Parameter], adversaries: Iterable[nn.Parameter], training: Training, rate: float
 ) -> list[Stepper]:
     """One for the autoencoder, and one for the adversaries where there are any."""
     apart = list(adversaries)
     theirs = {id(parameter) for parameter in apart}
     own = [parameter for parameter in parameters if parameter.requires_grad and id(parameter) not in theirs]
     part = training.resolved_optimizer()
-    return [part.build(group, training.learning_rate, training.weight_decay) for group in (own, apart) if group]
+    return [part.build(group, rate, training.weight_decay) for group in (own, apart) if group]
 
 
 def _whole(name: str, value: object, also: object) -> None:
@@ -145,11 +152,16 @@ def _whole(name: str, value: object, also: object) -> None:
     raise SettingError(f"{name} is {value!r}; it must be a whole number of at least 1, or {also!r}.")
 
 
-def _number(name: str, value: Any, above: float | None = None, below: float = math.inf) -> None:
+def _number(
+    name: str, value: Any, above: float | None = None, below: float = math.inf, also: str | None = None
+) -> None:
+    if also is not None and value == also:
+        return
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     low_enough = number and value < below
     if low_enough and (value > above if above is not None else value >= 0):
         return
     limits = f"above {above:g}" if above is not None else "at least 0"
     limits += "" if below == math.inf else f" and below {below:g}"
+    limits += "" if also is None else f", or {also!r}"
     raise SettingError(f"{name} is {value!r}; it must be a number {limits}.")
