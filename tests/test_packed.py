@@ -16,6 +16,7 @@ from isthmus.networks import Dense
 from isthmus.networks._activations import ACTIVATIONS
 from isthmus.spec import SampleSpec
 from isthmus.training import packed as packing
+from isthmus.training.applying import CHUNK
 from isthmus.training.packed import PackedModule, packed
 
 pytestmark = [pytest.mark.filterwarnings("ignore::isthmus.errors.DoctorWarning"), pytest.mark.slow]
@@ -123,8 +124,6 @@ def test_where_a_product_comes_out_wrong_the_module_stays_as_it_is(monkeypatch: 
 def test_what_is_not_packed() -> None:
     module = Autoencoder(2, training=FEW, random_state=0).fit(table(400)).module_
     assert packed(module, 10) is module  # not worth it
-    double = Autoencoder(2, training=FEW, precision="float64", random_state=0).fit(table(400)).module_
-    assert packed(double, N) is double
     layered = Autoencoder(2, network=Dense((8,), normalisation="layer"), training=FEW, random_state=0)
     layered = layered.fit(table(400)).module_
     assert packed(layered, N) is layered
@@ -135,7 +134,10 @@ def test_what_is_not_packed() -> None:
     assert packed(module.train(), N) is module
 
 
-def test_float64_is_computed_in_float64() -> None:
+def test_float64_is_computed_in_float64_by_the_same_layers() -> None:
+    double = Autoencoder(2, training=FEW, precision="float64", random_state=0).fit(table(400)).module_
+    twin = packed(double, N)
+    assert isinstance(twin, PackedModule) and twin.network is double.network and twin.chunk > CHUNK
     model = Autoencoder(2, training=FEW, random_state=0).fit(table(400))
     X = table(dtype=np.float64)
     module = model.as_type(torch.float64)

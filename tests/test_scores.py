@@ -21,7 +21,7 @@ from isthmus.checks import check_part
 from isthmus.errors import DoctorWarning, ModelFileError, SettingError
 from isthmus.interfaces.cli import cli
 from isthmus.scores import CodeDistance, Distortion, NeighbourDistance, WhitenedResidual
-from isthmus.scores._nearest import Nearest
+from isthmus.scores._nearest import Nearest, largest
 from isthmus.scores._residuals import MOST_NUMBERS, Whitening
 from isthmus.scores._tails import Tail
 from isthmus.scores.base import Measure, Score
@@ -90,6 +90,31 @@ def test_neighbours_are_those_of_scikit_learn(m: int) -> None:
     own = NearestNeighbors(n_neighbors=5).fit(usual.numpy()).kneighbors()[0]
     np.testing.assert_allclose(nearest._distances(usual)[0], own, rtol=1e-9)  # nobody is his own neighbour
     np.testing.assert_allclose(nearest.spread, own.mean(1), rtol=1e-9)
+
+
+@pytest.mark.parametrize("m", [6, 31, 767, 768, 2000, 2003])
+def test_neighbours_as_far_as_each_other_are_as_far_as_in_a_full_sort(m: int) -> None:
+    """On a grid many references coincide, and many more are equally far."""
+    usual = torch.randint(-3, 4, (m, 4), generator=torch.Generator().manual_seed(0)).double()
+    new = usual[:200] + 0.5
+    nearest = Nearest.fit(usual, 5, 0.0, 10_000, torch.Generator())
+    for samples, first in ((new, 0), (usual, 1)):  # nobody is his own neighbour
+        distances, found = nearest._distances(samples)
+        every = torch.cdist(samples, usual, compute_mode="donot_use_mm_for_euclid_dist").sort(1).values
+        torch.testing.assert_close(distances, every[:, first : first + 5], rtol=1e-12, atol=0.0)
+        torch.testing.assert_close((samples[:, None] - usual[found]).norm(dim=2), distances, rtol=1e-12, atol=0.0)
+        assert all(len(set(row)) == 5 for row in found.tolist())
+
+
+@pytest.mark.parametrize("m", [5, 64 * 5, 64 * 10 - 1, 64 * 10, 1001, 2000, 5003])
+@pytest.mark.parametrize("wanted", [1, 5])
+def test_the_largest_are_those_of_a_full_sort(m: int, wanted: int) -> None:
+    values = normal(50, m)
+    torch.testing.assert_close(largest(values, wanted), values.sort(1, descending=True).indices[:, :wanted])
+    coarse = values.round()  # where many are equal, any of them
+    found = largest(coarse, wanted)
+    torch.testing.assert_close(coarse.gather(1, found), coarse.sort(1, descending=True).values[:, :wanted])
+    assert all(len(set(row)) == wanted for row in found.tolist())
 
 
 def test_where_usual_samples_lie_thinly_a_distance_counts_less() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.training.batch import Batch
+from isthmus.training.memory import kept_memory
 
 #: Samples of one chunk, unless the module says better.
 CHUNK = 1024
@@ -47,11 +49,12 @@ def apply(
     device = next(module.parameters()).device
     result: Array | None = None
     chunk = max(1, min(getattr(module, "chunk", CHUNK), CHUNK_NUMBERS // sample_size))
-    for start in range(0, n_samples, chunk):
-        rows = slice(start, min(start + chunk, n_samples))
-        piece = read(batches(rows).to(device)).cpu().numpy()
-        if result is None:
-            result = np.empty((n_samples, *piece.shape[1:]), dtype=piece.dtype)
-        result[rows] = piece
+    with kept_memory(device) if chunk < n_samples else nullcontext():
+        for start in range(0, n_samples, chunk):
+            rows = slice(start, min(start + chunk, n_samples))
+            piece = read(batches(rows).to(device)).cpu().numpy()
+            if result is None:
+                result = np.empty((n_samples, *piece.shape[1:]), dtype=piece.dtype)
+            result[rows] = piece
     assert result is not None, "there is always at least one sample"
     return result

@@ -1,8 +1,9 @@
 """Plain dense modules applied to many rows: weights packed once, activations joined to the products.
 
-Wraps a module from outside, for passes without gradients in float32 on a CPU. oneDNN's packed products are private in
-torch, so everything here may be missing: then, and where a first few rows come out differently, the module stays as it
-is. Results differ from the plain ones by rounding (2e-5 of a sample's cost; the doubt of float32 itself).
+Wraps a module from outside, for passes without gradients on a CPU. oneDNN's packed products are private in torch, so
+everything here may be missing: then, and where a first few rows come out differently, the module stays as it is.
+Results differ from the plain ones by rounding (2e-5 of a sample's cost in float32; the doubt of float32 itself). oneDNN
+knows no float64: there the layers stay as they are, and the twin has larger chunks and the joined cost.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from isthmus.training.plain import outline
 
 #: From so many rows on packing, which takes a millisecond or two, is worth it.
 ROWS = 8192
-#: Rows of one chunk, and numbers that one layer may hold in one; small enough to stay in the cache.
-CHUNK, CHUNK_NUMBERS = 8192, 2**20
+#: Rows of one chunk, and bytes that one layer may hold in one; small enough to stay in the cache.
+CHUNK, CHUNK_BYTES = 8192, 2**22
 TOLERANCE = 1e-4
 #: Activations as oneDNN calls them, with their settings.
 JOINED: dict[str | None, tuple[str, list[float], str]] = {
@@ -43,8 +44,7 @@ APART = {"elu": functional.elu_, "selu": functional.selu_}
 
 def packed(module: nn.Module, n_rows: int) -> Any:
     """A twin of this module that is faster on so many rows, sharing its parts; or the module itself."""
-    parameter = next(module.parameters())
-    if n_rows < ROWS or module.training or parameter.dtype != torch.float32 or parameter.device.type != "cpu":
+    if n_rows < ROWS or module.training or next(module.parameters()).device.type != "cpu":
         return module
     found = outline(module)
     hooked = any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
@@ -62,7 +62,7 @@ def packed(module: nn.Module, n_rows: int) -> Any:
 def _alike(twin: AutoencoderModule, module: AutoencoderModule) -> bool:
     """Whether a few rows come out the same both ways."""
     size = module.spec.size
-    rows = torch.linspace(-2.0, 2.0, 4 * size).view(size, 4).t().contiguous()
+    rows = torch.linspace(-2.0, 2.0, 4 * size).view(size, 4).t().to(next(module.parameters())).contiguous()
     pairs = [
         (twin.encode(rows), module.encode(rows)),
         (twin.reconstruct(rows).distortion, module.reconstruct(rows).distortion),
@@ -79,9 +79,11 @@ class PackedModule(AutoencoderModule):
     def of(cls, module: AutoencoderModule, found: dict[str, Any]) -> PackedModule:
         twin = cls.__new__(cls)
         twin.__dict__.update(module.__dict__)
-        widest = max(max(weight.shape) for weight in module.parameters() if weight.ndim == 2)
-        twin.chunk = max(1024, min(CHUNK, CHUNK_NUMBERS // widest))
-        twin._modules = {**module._modules, "network": _Network(module, found, twin.chunk)}
+        weights = list(module.parameters())
+        widest = max(max(weight.shape) for weight in weights if weight.ndim == 2)
+        twin.chunk = max(1024, min(CHUNK, CHUNK_BYTES // (widest * weights[0].itemsize)))
+        if weights[0].dtype == torch.float32:
+            twin._modules = {**module._modules, "network": _Network(module, found, twin.chunk)}
         laws = found["laws"] or []
         if len(laws) == 1 and laws[0]["law"] == "normal":
             twin.likelihood = _Law(scale=laws[0]["scale"], minimum=laws[0]["minimum"])
