@@ -86,6 +86,13 @@ def test_rows_follow_the_law_of_the_table() -> None:
         assert large - table.filter(pl.col("coat") == "small")["height"].mean() > 12
 
 
+@pytest.mark.parametrize("kind", [Synthesizer, lambda model: model])
+def test_words_that_were_never_there_are_not_drawn(kind: Any) -> None:
+    """After one epoch the place of unknown words is nearly as likely as any other."""
+    model = kind(Autoencoder(2, training=Training(max_epochs=1), random_state=0)).fit(people())
+    assert set(model.sample(2000, random_state=0)["coat"]) == {"small", "large"}
+
+
 def test_pictures_for_pictures(tmp_path: Path) -> None:
     digits = (load_digits().images / 16).astype(np.float32)[:300]
     training = Training(max_epochs=3, batch_size=32, learning_rate=3e-3)

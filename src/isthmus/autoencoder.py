@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from isthmus import doctor, fitting, giving
 from isthmus.data.base import Data
+from isthmus.drawing import draw
 from isthmus.errors import DataError, DoctorWarning
 from isthmus.estimator import Estimator
 from isthmus.likelihoods.base import Likelihood
@@ -248,7 +249,7 @@ class Autoencoder(Reading, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Es
             codes = module.draw_codes((n_samples, *self.code_density_.shape), generator) if own else None
             if codes is None:
                 codes = self.code_density_.draw(n_samples, generator)
-            return self.data_.from_tensor(module.decode(codes).draw(generator))
+            return self.data_.from_tensor(draw(module.decode(codes), self.data_.spec, generator))
 
     def summary(self) -> str:
         """The layers with their shapes and parameters, as text."""

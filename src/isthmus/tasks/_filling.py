@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.likelihoods.base import Distribution
+from isthmus.drawing import draw, one_hot
 from isthmus.module import AutoencoderModule
 from isthmus.reconstruction import Reconstruction
 from isthmus.spec import SampleSpec
@@ -52,7 +52,7 @@ def drawn(module: AutoencoderModule, spec: SampleSpec, batch: Batch, rounds: int
         now = spec.spread(missing & (turn == one))
         if bool(now.any()):
             law = module.decode(_code(module, spec, x, weight, generator))
-            x = torch.where(now, _draw(law, spec, generator), x)
+            x = torch.where(now, draw(law, spec, generator), x)
             weight = torch.where(now, 1.0, weight)
     return x
 
@@ -63,35 +63,3 @@ def _code(module: AutoencoderModule, spec: SampleSpec, x: Tensor, weight: Tensor
         return module.encode(x, weight)
     pass_ = Reconstruction(spec, x, weight, x, weight, x, generator)
     return module.bottleneck.bottleneck(module.features(x, weight), pass_)[0][0]
-
-
-def _draw(law: Distribution, spec: SampleSpec, generator: torch.Generator) -> Tensor:
-    """One draw; of words only those that training knew."""
-    made, words = law.draw(generator), spec.elements("categorical")
-    if len(words):
-        chances = law.mean
-        uniform = torch.rand(chances.shape, generator=generator, device=made.device, dtype=made.dtype)
-        noise = -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))  # the largest log p + Gumbel is a draw
-        scores = chances.clamp_min(1e-30).log() + noise
-        picked = one_hot(scores - scores.min() + 1, spec)
-        made = made.index_copy(1, words.to(made.device), picked.index_select(1, words.to(made.device)))
-    return made
-
-
-def one_hot(scores: Tensor, spec: SampleSpec) -> Tensor:
-    """Scores above 0 with every category at its highest known level; the last one, which is none, never wins.
-
-    >>> from isthmus.spec import Column
-    >>> spec = SampleSpec((4,), columns=(Column("colour", "categorical", 3), Column("size")))
-    >>> one_hot(torch.tensor([[0.3, 0.1, 0.6, 2.5]]), spec).tolist()
-    [[1.0, 0.0, 0.0, 2.5]]
-    """
-    result, start = scores.clone(), 0
-    for column in spec.columns:
-        if column.kind == "categorical":
-            known = scores[:, start : start + column.size - 1]
-            result[:, start : start + column.size] = 0.0
-            if column.size > 1:
-                result[:, start : start + column.size].scatter_(1, known.argmax(1, keepdim=True), 1.0)
-        start += column.size
-    return result

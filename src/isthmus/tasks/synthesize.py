@@ -15,6 +15,7 @@ from isthmus import fitting
 from isthmus.autoencoder import Autoencoder
 from isthmus.data import Tables
 from isthmus.densities.base import Density, Law
+from isthmus.drawing import draw
 from isthmus.errors import DataError, ModelFileError, SettingError
 from isthmus.likelihoods import Mixed, Normal
 from isthmus.module import resolve_network, resolve_variants
@@ -229,9 +230,8 @@ class Synthesizer(Task):
 
     def _tensors(self, classes: npt.NDArray[np.int64], generator: torch.Generator) -> Tensor:
         """What the model draws of these classes, as tensors."""
-        model = self.autoencoder_
+        model, shape = self.autoencoder_, self.autoencoder_.code_density_.shape
         module = model.as_type(torch.float64, "cpu")
-        shape = model.code_density_.shape
         with torch.inference_mode():
             if self._laws:
                 codes = torch.empty((len(classes), model.code_density_.size), dtype=torch.float64)
@@ -241,7 +241,7 @@ class Synthesizer(Task):
                 codes = codes.reshape(-1, *shape)
             else:
                 codes = module.draw_codes((len(classes), *shape), generator)  # type: ignore[assignment]
-            drawn = [module.decode(some).draw(generator) for some in codes.split(CHUNK)]
+            drawn = [draw(module.decode(some), model.data_.spec, generator) for some in codes.split(CHUNK)]
         return torch.cat(drawn)
 
     def _classes(self, n_samples: int, y: Any, generator: torch.Generator) -> npt.NDArray[np.int64]:
