@@ -1,4 +1,5 @@
-"""How long the first answers take: importing the package, help, a model's outline, a cold `detect`.
+"""How long the first answers take: importing the package, help, a model's outline, a cold `detect`, a first
+model.
 
     python3 dev.py bench startup
 
@@ -25,6 +26,7 @@ from rich.table import Table
 import isthmus
 from isthmus import AnomalyDetector, Training
 
+ROWS = "import numpy; draw = numpy.random.default_rng(0).normal; X = draw(size=(10_000, 30)) @ draw(size=(30, 30)); "
 CLI = "from isthmus.interfaces.cli import main; main()"
 
 
@@ -39,6 +41,8 @@ def commands(folder: Path) -> dict[str, list[str]]:
         "isthmus info": [CLI, "info", model],
         "import torch": ["import torch"],
         "isthmus detect, 1,000 rows": [CLI, "detect", model, data],
+        "import torch, sklearn": ["import torch, sklearn.base, sklearn.utils"],
+        "10,000 rows fitted": [ROWS + "import isthmus; isthmus.Autoencoder(8).fit(X)"],
     }
 
 
