@@ -16,10 +16,11 @@ from torch.nn import functional
 
 from isthmus.networks._conv_skips import spread_in
 
-LOW, HIGH = 0.6, 1.4  # of the threshold: from the one on a pixel is changed in part, from the other on wholly
+LOW, HIGH = 0.8, 1.2  # of the threshold: from the one on a pixel is changed in part, from the other on wholly
 WHOLE = np.ones((3, 3))  # pixels hang together over corners, too
 STEPS, MOMENTUM = 40, 0.9  # towards the surface that bends least
 WINDOW = 25  # pixels on a side of what is averaged to tell fine from coarse
+SHINES = 0.6  # how much of what is fine is kept, as some of it is the mark's own where it was not found exactly
 THROUGH = 0.5  # how far a mark is taken to let through what is below it
 
 
@@ -28,9 +29,9 @@ def found(likely: Tensor, threshold: float) -> Tensor:
 
     Nothing is, but what hangs together with a pixel that is likelier than the threshold.
 
-    >>> likely = torch.tensor([[0.4, 0.9, 0.5, 0.1, 0.4]])
-    >>> found(likely, 0.5).tolist()
-    [[0.25, 1.0, 0.5, 0.0, 0.0]]
+    >>> likely = torch.tensor([[0.45, 0.9, 0.5, 0.1, 0.45]])
+    >>> [round(share, 3) for share in found(likely, 0.5)[0].tolist()]
+    [0.25, 1.0, 0.5, 0.0, 0.0]
     """
     low, high = LOW * threshold, HIGH * threshold
     values = likely.cpu().numpy()
@@ -58,7 +59,7 @@ def without_mark(x: Tensor, share: Tensor, weight: Tensor | None = None) -> Tens
         return x
     smooth = spread_in(x[None], known.to(x)[None], steps=STEPS, momentum=MOMENTUM)[0]
     # what is left of a slope would be told from the mean at one side of it as something fine
-    guess = (smooth + _fine(x - THROUGH * smooth, gone)).clamp(0, 1)
+    guess = (smooth + SHINES * _fine(x - THROUGH * smooth, gone)).clamp(0, 1)
     return torch.where(gone, torch.lerp(x, guess, share.to(x).expand_as(x)), x)
 
 

@@ -42,7 +42,7 @@ class Denoising(Variant):
     SettingError : for an `asks` that is neither.
 
     >>> Denoising("masking(share=0.5)").get_params(deep=False)
-    {'damage': 'masking(share=0.5)'}
+    {'damage': 'masking(share=0.5)', 'asks': 'clean'}
     """
 
     aliases = ("dae", "denoise")
