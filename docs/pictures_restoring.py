@@ -68,7 +68,7 @@ def unmarked() -> None:
     model.fit(np.stack(squares(china[::2, ::2], 64, 16) + squares(flower[::2, ::2], 64, 16, slice(0, 180))))
     clean = flower[::2, ::2][:208, 184:]
     x = torch.from_numpy(clean.astype(np.float32) / 255).permute(2, 0, 1)[None]
-    spoiled = Marks(alpha=(0.4, 0.7), count=3)(x, SampleSpec((3, *clean.shape[:2])), torch.Generator().manual_seed(5))
+    spoiled = Marks(alpha=(0.4, 0.7), count=3)(x, SampleSpec((3, *clean.shape[:2])), torch.Generator().manual_seed(4))
     marked = (255 * spoiled[0]).round().clamp(0, 255).permute(1, 2, 0).byte().numpy()
     grid("unmarked.jpg", ("given", "cleared", "as it was"), [(marked, model.transform([marked])[0], clean)])
 
