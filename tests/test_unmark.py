@@ -19,8 +19,12 @@ from isthmus.damage import Gaussian, Marks
 from isthmus.data import Images
 from isthmus.errors import DataError, SettingError
 from isthmus.interfaces.cli import cli
+from isthmus.module import AutoencoderModule
 from isthmus.networks import Conv
+from isthmus.networks._conv_skips import spread_in
 from isthmus.spec import SampleSpec
+from isthmus.tasks._unmarking import found, without_mark
+from isthmus.variants import Denoising
 
 pytestmark = pytest.mark.filterwarnings("ignore::isthmus.errors.DoctorWarning")  # few pictures, few epochs
 
@@ -55,17 +59,24 @@ def remover(epochs: int = 1, **settings: Any) -> WatermarkRemover:
     return WatermarkRemover(Autoencoder(network=SMALL, training=training), random_state=0, **settings)
 
 
-def test_without_a_threshold_all_is_the_networks() -> None:
+def test_only_what_is_found_is_changed() -> None:
     clean = crops(CHINA, 24, 60)
-    plain = remover(threshold=0.0).fit(clean)
-    np.testing.assert_array_equal(plain.transform(clean), plain.autoencoder_.reconstruct(clean))
-    unmoved = plain.set_params(threshold=2.0).transform(clean)
-    np.testing.assert_array_equal(unmoved, clean)
+    model = remover().fit(clean)
+    law = model.autoencoder_.module_.likelihood
+    assert law.name() == "bernoulli" and model.autoencoder_.module_.variants[-1].asks == "where"
+    np.testing.assert_array_equal(model.set_params(threshold=1.0).transform(clean), clean)
+    floats = clean / np.float32(255)
+    likely = model.autoencoder_.reconstruct(floats).mean(-1)
+    few, more = (
+        (model.set_params(threshold=float(np.quantile(likely, part)), looks=1).transform(floats) != floats).any(-1)
+        for part in (0.99, 0.9)
+    )
+    assert 0 < few.mean() < more.mean()
 
 
 def test_floats_that_are_kept_are_the_very_same() -> None:
     clean = np.random.default_rng(0).random((24, 16, 16, 3))
-    model = remover(threshold=2.0).fit(clean)
+    model = remover(threshold=1.0).fit(clean)
     np.testing.assert_array_equal(model.transform(clean.astype(np.float32)), clean.astype(np.float32))
 
 
@@ -73,9 +84,83 @@ def test_floats_that_are_kept_are_the_very_same() -> None:
 def test_pairs_teach_one_mark() -> None:
     known, new = (np.concatenate([crops(photo, step=24) for photo in halves]) for halves in HALVES)
     model = remover(10).fit(cross(known)[0], known)
-    assert not model.autoencoder_.module_.variants
     marked, mask = cross(new)
     assert psnr(new, model.transform(marked), mask) > psnr(new, marked, mask) + 8
+
+
+# ---- what is asked of the network, and what becomes of its answer
+
+
+def test_the_network_is_asked_where_marks_are() -> None:
+    spec, x = SampleSpec((3, 48, 48)), torch.rand(20, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+    module = AutoencoderModule(spec, 4, "conv(channels=(4,))", "bernoulli", Denoising(Marks(count=1), asks="where"))
+    done = module.train().reconstruct(x, generator=torch.Generator().manual_seed(0))
+    change = (done.seen - x).square().mean(1, keepdim=True).sqrt().expand_as(x)
+    assert done.weight is not None and 0.01 < done.target.mean() < 0.5
+    assert torch.equal(done.target, (change > 0.02).float())
+    assert (done.weight[change <= 0.02] == 1).all()  # a strong change counts for more than a faint one
+    assert done.weight[(change > 0.02) & (change < 0.03)].max() < 0.2 and done.weight[change > 0.2].min() > 3
+    quiet = module.eval().reconstruct(x)
+    assert torch.equal(quiet.seen, x) and torch.equal(quiet.target, x)
+
+
+@pytest.mark.parametrize("looks", [1, 8])
+def test_a_picture_looked_at_in_more_ways_is_found_the_same_in_all(looks: int) -> None:
+    """With eight, turning and mirroring a picture turns and mirrors what is found in it, and nothing else."""
+    model = remover(looks=looks).fit(crops(CHINA, 24, 60))
+    pictures = np.random.default_rng(0).random((2, 24, 40, 3)).astype(np.float32)
+    model.set_params(threshold=float(np.quantile(model.autoencoder_.reconstruct(pictures).mean(-1), 0.9)))
+    plain, mirrored = model.transform(pictures), model.transform(np.ascontiguousarray(pictures[:, :, ::-1]))
+    assert (plain != pictures).any()
+    same = bool(np.abs(mirrored[:, :, ::-1] - plain).max() < 1e-4)
+    assert same == (looks == 8)
+
+
+def test_a_mark_on_a_smooth_picture_is_undone() -> None:
+    down, across = torch.meshgrid(torch.linspace(0, 1, 96), torch.linspace(0, 1, 96), indexing="ij")
+    clean = torch.stack([across, 1 - down, 0.5 * across + 0.3 * down])
+    cover = torch.zeros(96, 96)
+    cover[30:60, 20:75] = 1.0
+    for alpha, shade in ((0.3, 1.0), (0.8, 0.0), (1.0, 0.5)):
+        marked = clean + alpha * cover * (shade - clean)
+        back = without_mark(marked, cover)
+        before, after = ((one - clean)[:, cover > 0].square().mean().log10() * -10 for one in (marked, back))
+        assert after > 27 and after > before + 8  # dB
+        assert torch.equal(back[:, cover == 0], marked[:, cover == 0])
+
+
+def test_what_shines_through_is_kept() -> None:
+    """Below a mark on a real texture more comes back than a smooth surface, and half of it for half a share."""
+    clean = torch.from_numpy(CHINA[100:196, 100:196].copy()).permute(2, 0, 1) / 255
+    cover = torch.zeros(96, 96)
+    cover[20:76, 20:76] = 1.0
+    marked = clean + 0.4 * cover * (1 - clean)
+    inside = cover > 0
+    errors = [
+        float((one - clean)[:, inside].square().mean())
+        for one in (marked, spread_in(marked[None], (1 - cover).expand_as(clean)[None])[0], without_mark(marked, cover))
+    ]
+    assert errors[2] < 0.8 * min(errors[:2])
+    half = without_mark(marked, 0.5 * cover)
+    torch.testing.assert_close(half, 0.5 * (marked + without_mark(marked, cover)))
+
+
+def test_values_that_are_absent_stay_and_tell_nothing() -> None:
+    x, share = torch.full((1, 30, 30), 0.25), torch.zeros(30, 30)
+    share[10:20, 10:20] = 1.0
+    weight = torch.ones_like(x)
+    weight[:, 8:12, 8:12] = 0
+    spoiled = torch.where(weight > 0, torch.where(share > 0, 0.8, x), 9.0)
+    back = without_mark(spoiled, share, weight)
+    assert (back[weight == 0] == 9).all() and (back[weight > 0] - 0.25).abs().max() < 1e-5
+    assert torch.equal(without_mark(spoiled, torch.ones_like(share)), spoiled)  # nothing left to go by
+
+
+def test_what_is_weak_counts_beside_what_is_strong() -> None:
+    likely = torch.tensor([[0.9, 0.45, 0.0, 0.45, 0.0], [0.0, 0.45, 0.0, 0.0, 0.0]])
+    wanted = torch.tensor([[1.0, 0.25, 0.0, 0.0, 0.0], [0.0, 0.25, 0.0, 0.0, 0.0]])
+    torch.testing.assert_close(found(likely, 0.5), wanted)
+    assert (found(likely, 1.0) == 0).all() and (found(likely, 0.2) > 0).equal(likely > 0)
 
 
 # ---- what is drawn
@@ -116,8 +201,12 @@ def test_what_cannot_be_is_refused_in_a_sentence() -> None:
     for X in (np.ones((20, 3)), pl.DataFrame({"size": [1.0, None], "word": ["a", None]})):
         with pytest.raises(DataError, match=r"WatermarkRemover is for pictures; give an array .*, not a \w+ of shape"):
             WatermarkRemover().fit(X)
-    with pytest.raises(SettingError, match="threshold is -0.1; it must be a number of at least 0"):
+    with pytest.raises(SettingError, match="threshold is -0.1; it must be a number between 0 and 1"):
         remover(threshold=-0.1).fit(clean)
+    with pytest.raises(SettingError, match="looks is 3; it must be one of 1, 2, 4, 8"):
+        remover(looks=3).fit(clean)
+    with pytest.raises(SettingError, match="asks of denoising is 'why'; it must be one of clean, where"):
+        Denoising(asks="why").check()
     with pytest.raises(SettingError, match="pairs bring one of their own; leave damage out"):
         remover(damage=Marks()).fit(clean, clean)
     with pytest.raises(SettingError, match="marks are drawn on pictures"):

@@ -1,4 +1,4 @@
-"""Marks as people put them on pictures, drawn by Pillow: texts, signs, stamps, lines and bands.
+"""Marks as people put them on pictures, drawn by Pillow: texts, signs, stamps, lines, bands and curves.
 
 A mark is how far it covers each pixel, from 0 to 1, (height, width).
 """
@@ -160,8 +160,26 @@ def _band(pen: Pen) -> None:
         pen.draw.text((x, y), _words(pen.random), 0, _font(pen, 0.7 * height), "mm")
 
 
-KINDS: tuple[Callable[[Pen], None], ...] = (_text, _sign, _stamp, _lines, _band)
-OFTEN = (0.45, 0.2, 0.15, 0.12, 0.08)
+def _curve(pen: Pen) -> None:
+    """A smooth random curve: a filled blob, or a stroke along a closed one or along a part of one."""
+    (x, y), radius, filled = pen.near(), pen.size(0.1, 0.45), pen.random.random() < 0.5
+    turns = np.linspace(0, 2 * math.pi, 240)
+    waves = np.arange(1, int(pen.random.integers(2, 6)))
+    both = pen.random.normal(size=(2, 2, len(waves))) / waves**1.3
+    across, down = (one[0] @ np.cos(np.outer(waves, turns)) + one[1] @ np.sin(np.outer(waves, turns)) for one in both)
+    if filled:  # around a circle, so that it does not cross itself too often
+        across, down = 2 * np.cos(turns) + 0.7 * across, 2 * np.sin(turns) + 0.7 * down
+    scale = radius / max(np.abs(across).max(), np.abs(down).max())
+    points = list(zip((x + scale * across).tolist(), (y + scale * down).tolist(), strict=True))
+    if filled:
+        pen.draw.polygon(points, 255)
+        return
+    most = len(points) if pen.random.random() < 0.5 else int(pen.random.integers(80, len(points)))
+    pen.draw.line(points[:most], 255, round(1.5 * pen.stroke()), "curve")
+
+
+KINDS: tuple[Callable[[Pen], None], ...] = (_text, _sign, _stamp, _lines, _band, _curve)
+OFTEN = (0.4, 0.14, 0.1, 0.09, 0.05, 0.22)
 
 
 # ---- words and fonts

@@ -15,7 +15,7 @@ from isthmus.spec import SampleSpec
 
 
 class Marks(Damage):
-    """Watermarks on pictures: half-transparent texts, signs, stamps, lines and bands at random places.
+    """Watermarks on pictures: half-transparent texts, signs, stamps, lines, bands and curves at random places.
 
     Texts are in Pillow's own font, and in those that come with matplotlib where that is installed.
 

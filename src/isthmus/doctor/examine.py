@@ -17,6 +17,7 @@ from isthmus.training import Batch, History, Training
 
 LONG = 20  # epochs, from which on a network may be held to what it has learned
 ENOUGH = 200  # rows, likewise
+OF_SAMPLES = {"exploding_gradients", "identity", "mean_only"}  # hold the output against the samples
 
 
 def before_training(
@@ -37,7 +38,7 @@ def before_training(
         findings += [*of_range(some, module, data.name()), *(of_width(module) if some.target is None else ())]
         if not any("range" in finding.code for finding in findings):
             findings += of_first_step(module, some, n_rows, training)
-    return findings
+    return _meant(findings, module)
 
 
 def after_training(module: object, some: Batch, history: History) -> list[Finding]:
@@ -56,4 +57,10 @@ def after_training(module: object, some: Batch, history: History) -> list[Findin
             settled = not {"underfitting", "diverged", "mean_only", "unstable"} & {one.code for one in findings}
             if settled and len(history) >= LONG and len(some.x) >= ENOUGH:
                 findings += beside_pca(module, some, done)
-    return findings
+    return _meant(findings, module)
+
+
+def _meant(findings: list[Finding], module: object) -> list[Finding]:
+    """Without what is meant for outputs that are to be the samples, where something else is asked for."""
+    asked = isinstance(module, AutoencoderModule) and any(variant.retargets() for variant in module.variants)
+    return [one for one in findings if not (asked and one.code in OF_SAMPLES)]

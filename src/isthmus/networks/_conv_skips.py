@@ -91,11 +91,13 @@ STEPS, RATE, MOMENTUM = 12, 1 / 64, 0.8
 SPREAD = max(WINDOWS) // 2 + 2 * STEPS
 
 
-def spread_in(x: Tensor, weight: Tensor | None, outside: Tensor | None = None) -> Tensor:
+def spread_in(
+    x: Tensor, weight: Tensor | None, outside: Tensor | None = None, steps: int = STEPS, momentum: float = MOMENTUM
+) -> Tensor:
     """The picture with a first guess of its absent values, from the values present near them.
 
     The guess begins as the mean in the smallest window that holds any (of all where none does), and takes a few steps
-    towards the surface that bends least (biharmonic equations).
+    towards the surface that bends least (biharmonic equations); more steps, with a momentum nearer to 1, get nearer.
 
     >>> x = torch.tensor([[[[1.0, 5.0, 3.0]]]])
     >>> spread_in(x, torch.tensor([[[[1.0, 0.0, 1.0]]]])).tolist()
@@ -115,7 +117,7 @@ def spread_in(x: Tensor, weight: Tensor | None, outside: Tensor | None = None) -
     else:
         mean = seen.sum((2, 3), keepdim=True) / present.sum((2, 3), keepdim=True).clamp_min(1)
         filled = torch.where(known, filled, mean)
-    return cleared(_smoothed(filled, gone, outside), outside)
+    return cleared(_smoothed(filled, gone, outside, steps, momentum), outside)
 
 
 def _box_means(x: Tensor, window: int) -> Tensor:
@@ -125,14 +127,14 @@ def _box_means(x: Tensor, window: int) -> Tensor:
     return functional.avg_pool2d(columns, (1, window), 1, (0, half))
 
 
-def _smoothed(x: Tensor, gone: Tensor, outside: Tensor | None) -> Tensor:
+def _smoothed(x: Tensor, gone: Tensor, outside: Tensor | None, steps: int, momentum: float) -> Tensor:
     """What is gone bends less from place to place; the rest stays."""
     inside = torch.ones_like(x[:, :1]) if outside is None else (~outside).to(x)
     across, down = inside[..., 1:] * inside[..., :-1], inside[..., 1:, :] * inside[..., :-1, :]
     moved = torch.zeros_like(x)
-    for _ in range(STEPS):
+    for _ in range(steps):
         bent = _bend(_bend(x, across, down), across, down)
-        moved = MOMENTUM * moved - RATE * bent.masked_fill(~gone, 0.0)
+        moved = momentum * moved - RATE * bent.masked_fill(~gone, 0.0)
         x = x + moved
     return x
 

@@ -62,7 +62,7 @@ class Restorer(OneToOneFeatureMixin, TransformerMixin, Task):
         choose_network(model, data, X)
         variant = self._damaging(model, data, X, paired=are_samples(y))
         if variant is not None:
-            model.set_params(variant=[variant, *resolve_variants(model.variant)])
+            model.set_params(variant=[*resolve_variants(model.variant), variant])
         if self.random_state is not None:
             model.set_params(random_state=self.random_state)
         return model

@@ -71,6 +71,10 @@ class Variant(Part):
     def corrupt(self, reconstruction: Reconstruction) -> None:
         """May change seen, seen_weight, target and weight, in a stochastic pass only."""
 
+    def retargets(self) -> bool:
+        """Whether `corrupt` also sets what the output is held against, so that it is not the sample."""
+        return False
+
     def bottleneck(self, features: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor | float]:
         """Features (B, ..., n_features) become a code (S, B, ..., n_components) and its rate (S, B) in nats."""
         return features.unsqueeze(0), 0.0
