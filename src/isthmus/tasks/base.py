@@ -57,6 +57,8 @@ class Task(Estimator):
     only: ClassVar[str] = ""
     #: Whether it answers with bytes, and gives the samples back for them.
     packs: ClassVar[bool] = False
+    #: Whether it changes only what it finds in the data, for which it must have learned something.
+    finds: ClassVar[bool] = False
     autoencoder: Autoencoder | None
     autoencoder_: Autoencoder
 

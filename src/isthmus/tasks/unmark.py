@@ -30,7 +30,6 @@ PATCH = 128  # pixels on a side of what training sees
 MAPS = (24, 48, 96, 128)  # down to a sixteenth, to see a mark as a whole
 #: Ways to look at a picture: the axes along which it is mirrored, and whether rows then become columns.
 WAYS = [(axes, across) for across in (False, True) for axes in ((), (2, 3), (3,), (2,))]
-LOOKS = (1, 2, 4, 8)
 
 
 class WatermarkRemover(Restorer):
@@ -54,8 +53,8 @@ class WatermarkRemover(Restorer):
         marks in each patch, which hide from a fifth to nine tenths of what is below.
     threshold : how sure the network must be, between 0 and 1, that a pixel is marked; more takes off less, and 1 leaves
         all as it came. It may be changed after fitting.
-    looks : in how many ways `transform` turns and mirrors a picture to look for marks: 1, 2, 4 or 8; fewer take less
-        time and find less.
+    looks : in how many ways `transform` turns and mirrors a picture to look for marks, 1 to 8; fewer take less time and
+        find less.
     random_state : an int for the same result every time; None leaves it to the autoencoder.
 
     Attributes
@@ -78,6 +77,7 @@ class WatermarkRemover(Restorer):
     """
 
     only = "images"
+    finds = True
     done: ClassVar[tuple[str, str, str]] = ("Cleared", "removed", "what was taken off")
 
     def __init__(
@@ -117,8 +117,9 @@ class WatermarkRemover(Restorer):
     def _check(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise SettingError(f"threshold is {self.threshold!r}; it must be a number between 0 and 1.")
-        if self.looks not in LOOKS:
-            raise SettingError(f"looks is {self.looks!r}; it must be one of {', '.join(map(str, LOOKS))}.")
+        whole = isinstance(self.looks, (int, np.integer)) and not isinstance(self.looks, bool)
+        if not whole or not 1 <= self.looks <= len(WAYS):
+            raise SettingError(f"looks is {self.looks!r}; it must be a whole number from 1 to {len(WAYS)}.")
 
     def transform(self, X: Any) -> Any:
         """The pictures without marks, in the form of X: arrays, images, or files with the same names and sizes."""
