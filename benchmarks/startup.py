@@ -3,12 +3,14 @@ model.
 
     python3 dev.py bench startup
 
-Each command is a process of its own, started `--repeats` times in turn; the table gives the best and the median.
+Each command is a process of its own, started `--repeats` times in turn, and once before, so that Python's compiled files
+are there; the table gives the best and the median.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import statistics
 import subprocess
@@ -16,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -72,11 +75,12 @@ def main() -> None:
         prepare(Path(folder))
         chosen = commands(Path(folder))
         times: dict[str, list[float]] = {name: [] for name in chosen}
-        for _ in range(repeats):
+        usual = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        start = partial(subprocess.run, capture_output=True, check=True, env=usual)
+        for _ in range(repeats + 1):
             for name, words in chosen.items():
-                call = [sys.executable, "-c", *words]
-                times[name].append(seconds(lambda call=call: subprocess.run(call, capture_output=True, check=True)))
-    for name, found in times.items():
+                times[name].append(seconds(partial(start, [sys.executable, "-c", *words])))
+    for name, (_, *found) in times.items():
         table.add_row(name, f"{min(found):.2f}", f"{statistics.median(found):.2f}")
     Console(width=100).print(table)
 
