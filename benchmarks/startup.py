@@ -3,8 +3,8 @@ model.
 
     python3 dev.py bench startup
 
-Each command is a process of its own, started `--repeats` times in turn, and once before, so that Python's compiled files
-are there; the table gives the best and the median.
+Each command is a process of its own, started `--repeats` times in turn, and once before, so that Python's compiled
+files are there; the table gives the best and the median.
 """
 
 from __future__ import annotations
