@@ -33,7 +33,7 @@ class Marks(Damage):
     >>> import torch
     >>> from isthmus.spec import SampleSpec
     >>> x, generator = torch.zeros(2, 3, 32, 32), torch.Generator().manual_seed(0)
-    >>> marked = Marks(alpha=0.5)(x, SampleSpec((3, 32, 32)), generator)
+    >>> marked = Marks(alpha=0.5, count=1)(x, SampleSpec((3, 32, 32)), generator)
     >>> 0 < marked.max() <= 0.5, (marked == 0).any()
     (tensor(True), tensor(True))
     """
