@@ -51,11 +51,10 @@ def log_likelihood(
     Examples
     --------
     >>> import numpy as np
-    >>> from isthmus import Autoencoder, Training
+    >>> from isthmus import Autoencoder
     >>> from isthmus.evaluation import log_likelihood
     >>> X = np.random.default_rng(0).normal(size=(300, 1)) @ np.ones((1, 4))
-    >>> short = Training(max_epochs=5)
-    >>> model = Autoencoder(1, variant="vae", training=short, random_state=0).fit(X)
+    >>> model = Autoencoder(1, variant="variational(beta=2)", random_state=0).fit(X)
     >>> loose, tight = (log_likelihood(model, X, samples, random_state=0).mean() for samples in (1, 50))
     >>> bool(loose < tight)
     True
