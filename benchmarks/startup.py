@@ -1,5 +1,5 @@
-"""How long the first answers take: importing the package, help, a model's outline, a cold `detect`, a first
-model.
+"""How long the first answers take: importing the package, help, a model's outline, a cold `detect`, a
+first model.
 
     python3 dev.py bench startup
 
