@@ -86,6 +86,28 @@ def test_a_share_is_the_drop_in_oddness_when_the_cell_takes_the_value_expected_w
         np.testing.assert_allclose(shares[:, column], oddness(X) - oddness(changed) - 2.5, atol=1e-8)
 
 
+def test_a_share_is_mostly_the_drop_in_the_score_where_that_is_more_than_the_distortion() -> None:
+    """Of every autoencoder of the panel: what its scores say, and a quarter of its distortion and code."""
+    X, odd = on_a_plane(300), on_a_plane(4, seed=5)
+    odd[:, 2] += 5.0
+    odd[0, 1] = np.nan
+    detector = AnomalyDetector(Autoencoder(training=Training(max_epochs=3)), random_state=0).fit(X)
+    assert detector._panel is not None and len(detector._panel.members) == 3
+    expected = np.zeros((4, 5))
+    for place, (model, _) in enumerate(detector._panel.readings()):
+        alone = AnomalyDetector(scores="distortion")
+        alone.autoencoder_, alone._panel = model, None
+        whole = alone.explain(odd) + 2.5
+        for column in range(5):
+            hidden, changed = odd.copy(), odd.copy()
+            hidden[:, column] = np.nan
+            changed[:, column] = model.reconstruct(hidden)[:, column]
+            before, after = (detector._panel.each(rows)[place].mean(1) for rows in (odd, changed))
+            expected[:, column] += (before - after + 0.25 * whole[:, column]) / 3
+    expected = np.where(np.isnan(odd), 0.0, expected - 2.5)
+    np.testing.assert_allclose(detector.explain(odd), expected, atol=1e-6)
+
+
 @pytest.mark.slow
 def test_absent_cells_are_no_reason_and_carry_no_score() -> None:
     X = on_a_plane(400)

@@ -35,7 +35,7 @@ class Quick:
 
         check_counts(n_reasons, n_rows)
         detector = self.detector
-        why = lambda rows: [detector.model.reason(X[row], n_reasons) for row in rows]  # noqa: E731
+        why = lambda rows: [detector.reason(X[row], n_reasons) for row in rows]  # noqa: E731
         cut = Cut(detector.threshold, detector.calibration, fdr)
         return odd_rows(detector.scores(X), cut, n_rows, why)
 

@@ -33,6 +33,10 @@ class LightDetector:
         """How odd rows (n, n_features) in the data's own units are, (n,). Raises DataError."""
         return self.model.read(values, self.model.distortion) if self.panel is None else self.panel(values)
 
+    def reason(self, values: Floats, n_reasons: int) -> str:
+        """In words, what makes one row (n_features,) odd."""
+        return self.model.reason(values, n_reasons, None if self.panel is None else self.panel.shares(values))
+
 
 def read_detector(path: str, class_name: str = "AnomalyDetector") -> LightDetector | None:
     """The detector in this file; None where the file holds anything else, or what only torch can apply.

@@ -28,11 +28,15 @@ ORDINARY = 1e15
 #: minus the logarithm of the code's density, what keeps that density from being too narrow, as a share of the mean
 #: variance, and what a random number and a random yes or no are taken to cost, in nats.
 CODE_PART, CODE_RIDGE, RANDOM_NUMBER, RANDOM_ANSWER = 0.5, 1e-3, 2.5, math.log(2)
+#: What the nats of a model count for beside those of a score.
+MODEL_PART = 0.25
 
 #: What the parts here raise for what is no plain dense model; a file may hold anything.
 UNFIT = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, RecursionError)
 
 Gone = npt.NDArray[np.bool_] | None
+#: Tells something of prepared rows (n, d).
+Read = Callable[[Floats, Gone], Floats]
 
 
 class LightModel:
@@ -100,22 +104,24 @@ class LightModel:
 
     # ---- reasons
 
-    def oddness(self, x: Floats, gone: Gone) -> Floats:
-        """The cost of prepared rows (n, d), and half of what their codes cost, in nats."""
+    def oddness(self, x: Floats, gone: Gone, score: Read | None = None) -> Floats:
+        """The cost of prepared rows (n, d), and half of what their codes cost, in nats; a part of it beside a score."""
         away = self.code(x, gone) - self.code_mean
         rarity = np.einsum("ij,jk,ik->i", away, self.code_precision, away)
-        return np.asarray(self.distortion(x, gone) + CODE_PART * 0.5 * rarity, dtype=np.float64)
+        found = np.asarray(self.distortion(x, gone) + CODE_PART * 0.5 * rarity, dtype=np.float64)
+        return found if score is None else score(x, gone) + MODEL_PART * found
 
-    def shares(self, x: Floats, gone: Gone) -> Floats:
+    def shares(self, x: Floats, gone: Gone, score: Read | None = None) -> Floats:
         """Of one prepared row: how much less odd it is when one cell at a time takes its expected value."""
-        expected, whole = self.expected(x, gone), self.oddness(x[None], None if gone is None else gone[None])[0]
+        expected = self.expected(x, gone)
+        whole = self.oddness(x[None], None if gone is None else gone[None], score)[0]
         drops = np.empty(len(x))
         for columns in self._columns(len(x)):
             rows, absent = _repeated(x, gone, len(columns))
             rows[np.arange(len(columns)), columns] = expected[columns]
             if absent is not None:
                 rows[absent] = 0.0
-            drops[columns] = whole - self.oddness(rows, absent)
+            drops[columns] = whole - self.oddness(rows, absent, score)
         drops -= [RANDOM_ANSWER if kind == "boolean" else RANDOM_NUMBER for kind in self.columns.kinds]
         return drops if gone is None else np.where(gone, 0.0, drops)
 
@@ -135,16 +141,20 @@ class LightModel:
         step = max(1, CHUNK_NUMBERS // n)
         yield from (np.arange(start, min(start + step, n)) for start in range(0, n, step))
 
-    def reason(self, values: Floats, n_reasons: int) -> str:
-        """In words, what makes one row odd."""
+    def prepared(self, values: Floats) -> tuple[Floats, Gone]:
+        """One row (n_features,) in the data's own units, scaled, and what of it is absent."""
         rows, absent = self.columns.careful(values[None])
-        x, gone = rows[0], None if absent is None else absent[0]
+        return rows[0], None if absent is None else absent[0]
+
+    def reason(self, values: Floats, n_reasons: int, shares: Floats | None = None) -> str:
+        """In words, what makes one row odd; `shares` of its cells where these are not the model's own."""
+        x, gone = self.prepared(values)
         given, expected = self.columns.restored(x), self.columns.restored(self.expected(x, gone))
 
         def tell(place: int) -> tuple[str, str]:
             return self.columns.written(place, float(given[place])), self.columns.written(place, float(expected[place]))
 
-        return reason(self.shares(x, gone), self.columns.names, tell, n_reasons)
+        return reason(self.shares(x, gone) if shares is None else shares, self.columns.names, tell, n_reasons)
 
 
 class LightCallable:

@@ -5,14 +5,14 @@ Each equals the part of the same name in `isthmus.scores` but for rounding. Rows
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from isthmus.light.activations import Floats
-from isthmus.light.model import Gone, LightModel
+from isthmus.light.model import Gone, LightModel, Read
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 #: Distances that are worked on together, at most.
@@ -113,13 +113,16 @@ class LightPanel:
         nats: Floats = np.mean([model.read(values, _mean(measures)) for model, measures in pairs], axis=0)
         return nats
 
+    def shares(self, values: Floats) -> Floats:
+        """Of one row (n_features,): how much less odd it is when one cell at a time takes its expected value."""
+        pairs = zip(self.models, self.measures, strict=True)
+        found = [model.shares(*model.prepared(values), _mean(measures)) for model, measures in pairs]
+        return np.asarray(np.mean(found, axis=0))
+
     def scorer(self, values: Any) -> Any:
         """Minus the same, of a row or rows."""
         values = np.asarray(values, dtype=np.float64)
         return -self(values) if values.ndim != 1 else -self(values[None])[0]
-
-
-Read = Callable[[Floats, Gone], Floats]
 
 
 def _mean(measures: Sequence[Read]) -> Read:

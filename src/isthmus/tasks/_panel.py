@@ -64,6 +64,10 @@ class Panel:
         """What every score says of every autoencoder, (n_members, n_samples, n_scores), in nats."""
         return np.stack([member.model.read(X, self._reading(member)) for member in self.members])
 
+    def readings(self) -> list[tuple[Autoencoder, Read]]:
+        """Each autoencoder with what its scores say of a batch, their mean, (B,), in nats."""
+        return [(member.model, self._mean(member)) for member in self.members]
+
     def scorer(self, owner: str) -> Callable[[Any], Any]:
         """Minus the mean for one row at a time: in NumPy where that will do, else through torch."""
         models = [light_model(member.model._pack(), owner) for member in self.members]
@@ -73,6 +77,9 @@ class Panel:
             return LightPanel([cast(LightModel, model) for model in models], document, arrays).scorer
         ways = [through_torch(one.model, self._reading(one), "score_samples") for one in self.members]
         return lambda values: -np.stack([way(values) for way in ways]).mean((0, -1))
+
+    def _mean(self, member: Member) -> Read:
+        return lambda module, batch: self._reading(member)(module, batch).mean(1)
 
     def _reading(self, member: Member) -> Read:
         def read(module: AutoencoderModule, batch: Batch) -> Tensor:

@@ -5,6 +5,8 @@ carries some of it to the output. A value that the code carries well costs littl
 half of minus the logarithm of its density, for the law of codes is only roughly normal. And a column with many
 categories is odd more often without being wrong; what a random entry would cost there is taken off.
 
+Where a score says how odd a row is, its nats count, and a quarter of the model's.
+
 Axes: B rows, D columns.
 """
 
@@ -18,8 +20,9 @@ from torch import Tensor
 from isthmus import giving
 from isthmus.autoencoder import Autoencoder
 from isthmus.data.base import Data
-from isthmus.light.model import CODE_PART, RANDOM_NUMBER, precision_of
+from isthmus.light.model import CODE_PART, MODEL_PART, RANDOM_NUMBER, precision_of
 from isthmus.module import AutoencoderModule
+from isthmus.reading import Read
 from isthmus.training import Batch
 
 
@@ -33,10 +36,13 @@ def distortions(data: Data, module: AutoencoderModule, batch: Batch) -> Tensor:
     return distortion.mean(0) / present.flatten(1).sum(1).clamp_min(1)
 
 
-def shares_of(model: Autoencoder, module: AutoencoderModule, batch: Batch) -> Tensor:
-    """How much less odd each row is when one cell at a time takes its expected value, in nats, (B, D)."""
+def shares_of(model: Autoencoder, module: AutoencoderModule, batch: Batch, score: Read | None = None) -> Tensor:
+    """How much less odd each row is when one cell at a time takes its expected value, in nats, (B, D).
+
+    `score` says how odd samples are, (B,); None where the model alone does.
+    """
     data, x, weight = model.data_, batch.x, batch.weight
-    oddness = _Oddness(model, module)
+    oddness = _Oddness(model, module, score)
     before, expected = oddness(batch), expected_of(data, module, batch)
     drops = []
     for column in range(data.spec.n_columns):
@@ -69,10 +75,13 @@ def _cell(data: Data, column: int, x: Tensor) -> Tensor:
 
 
 class _Oddness:
-    """How odd each row is: its distortion and, of tables, half of what its code costs, in nats, (B,)."""
+    """How odd each row is: its distortion and, of tables, half of what its code costs, in nats, (B,); with a score
+    its nats and a part of these.
+    """
 
-    def __init__(self, model: Autoencoder, module: AutoencoderModule):
+    def __init__(self, model: Autoencoder, module: AutoencoderModule, score: Read | None = None):
         self.data, self.module, self.rows = model.data_, module, len(model.data_.spec.shape) == 1
+        self.score = score
         if self.rows:
             like = next(module.parameters())
             density = model.code_density_
@@ -84,7 +93,7 @@ class _Oddness:
         if self.rows:
             away = self.module.encode(batch.x, batch.weight).flatten(1) - self.mean
             found = found + CODE_PART * 0.5 * ((away @ self.precision) * away).sum(1)
-        return found
+        return found if self.score is None else self.score(self.module, batch) + MODEL_PART * found
 
     def random_entry(self, column: int) -> float:
         """What is odd about an entry that is drawn blindly."""

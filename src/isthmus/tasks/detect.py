@@ -23,8 +23,7 @@ from isthmus.tasks._choosing import arranged
 from isthmus.tasks._cut import Cutting
 from isthmus.tasks._heat import channel_costs, heat_maps, pixel_costs, singly
 from isthmus.tasks._panel import Panel
-from isthmus.tasks._reasons import column_names, in_words, read_distortions, row_scorer
-from isthmus.tasks._shares import shares_of
+from isthmus.tasks._reasons import column_names, in_words, read_distortions, row_scorer, shares
 from isthmus.tasks._together import train_plans
 from isthmus.tasks.base import Answer, Plan, Task
 from isthmus.thresholds.base import Threshold
@@ -226,17 +225,17 @@ class AnomalyDetector(Cutting, OutlierMixin, Task):
     def explain(self, X: Any) -> Array:
         """Each cell's share in making its row odd, in nats, shape (n_samples, n_columns).
 
-        A cell's share says how much less odd the row is, to `autoencoder_` and whatever the score is made of, once that
-        cell alone holds what the model expects there by all other cells: in distortion, and half in how rare the code
-        is; less what a random entry would cost there (the logarithm of the number of categories, 2.5 for a number), so
-        that it may be below 0. Absent cells have none. The columns are `reason_columns_`: of pictures the channels, by
-        distortion alone; `heat_map` shows places.
+        A cell's share says how much less odd the row is once that cell alone holds what is expected there by all other
+        cells: in the score, and a quarter in distortion and half of how rare the code is (wholly in these where
+        `scores="distortion"`); the mean over all autoencoders; less what a random entry would cost there (the logarithm
+        of the number of categories, 2.5 for a number), so that it may be below 0. Absent cells have none. Rows are
+        scored once for each column, so that this takes as many times longer. The columns are `reason_columns_`: of
+        pictures the channels, by distortion alone; `heat_map` shows places.
         """
         check_is_fitted(self)
         X = self._looked_at(X)
         means = singly(self.autoencoder_, X, channel_costs)
-        read = lambda module, batch: shares_of(self.autoencoder_, module, batch)  # noqa: E731
-        return self.autoencoder_.read(X, read) if means is None else means
+        return shares(self.autoencoder_, self._panel, X) if means is None else means
 
     @property
     def reason_columns_(self) -> list[str]:
@@ -272,7 +271,7 @@ class AnomalyDetector(Cutting, OutlierMixin, Task):
     def reasons(self, X: Any, rows: npt.NDArray[np.int64], n_reasons: int = 3) -> list[str]:
         """In words, what makes these rows odd: what stands in a cell and what was expected, or where in a picture."""
         check_is_fitted(self)
-        return in_words(self.autoencoder_, X, rows, n_reasons)
+        return in_words(self.autoencoder_, self._panel, X, rows, n_reasons)
 
     def _learned(self) -> Packed:
         document, tensors = self._pack_cut()
