@@ -219,6 +219,7 @@ def test_encode_gives_the_codes(folder: Path) -> None:
     assert np.allclose(np.array(rows[1:], dtype=float), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".parquet", ".ndjson", ".csv.gz"])
 def test_reconstruct_by_ending(folder: Path, tmp_path: Path, ending: str) -> None:
     out = tmp_path / f"out{ending}"
@@ -632,6 +633,7 @@ def test_completion_scripts(shell: str) -> None:
     assert "_ISTHMUS_COMPLETE" in said and "isthmus" in said
 
 
+@pytest.mark.slow
 def test_completion_knows_commands_options_and_names() -> None:
     def complete(line: str, word: int) -> str:
         env = {"_ISTHMUS_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(word)}

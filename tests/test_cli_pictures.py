@@ -184,6 +184,7 @@ def test_fit_on_a_folder_speaks_of_pictures(folder: Path, tmp_path: Path) -> Non
     assert (facts["unit"], facts["n_samples"], facts["shape"], facts["any_size"]) == ("picture", 30, [1, 8, 8], False)
 
 
+@pytest.mark.slow
 def test_pairs_are_trained_on_as_python_does(folder: Path, tmp_path: Path) -> None:
     model, noisy, clean = str(tmp_path / "m.st"), str(folder / "noisy"), str(folder / "clean")
     said = run("fit", noisy, "--target", clean, "--for", "denoise", "-o", model, *SMALL)
@@ -198,6 +199,7 @@ def test_pairs_are_trained_on_as_python_does(folder: Path, tmp_path: Path) -> No
     assert "--target" not in run("fit", "--for", "detect", "--help").stdout.partition("Examples:")[0]
 
 
+@pytest.mark.slow
 def test_a_dry_run_shows_what_would_be_trained(folder: Path) -> None:
     words = ("fit", str(folder / "clean"), "--dry-run")
     plain = run(*words).stdout

@@ -169,6 +169,7 @@ def test_the_answer_is_a_table_with_typical_members() -> None:
 # ---- the same again
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_after_loading_and_with_the_same_seed(method: str, tmp_path: Path) -> None:
     first, second = (clusterer(method=method).fit(X) for _ in range(2))
@@ -202,6 +203,7 @@ def table(n: int = 90) -> pl.DataFrame:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["numbers", "polars", "pandas", "grey", "folder"])
 def test_every_kind_of_data(kind: str, tmp_path: Path) -> None:
     folder = write(tmp_path / "photos", colours(90)) if kind == "folder" else None
@@ -232,6 +234,7 @@ def run(*words: str) -> Any:
     return CliRunner(env={"COLUMNS": "100"}).invoke(cli, list(words))
 
 
+@pytest.mark.slow
 def test_the_command_line_groups_tables_and_folders(tmp_path: Path) -> None:
     table().write_csv(tmp_path / "table.csv")
     write(tmp_path / "photos", colours(45))

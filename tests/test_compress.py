@@ -91,6 +91,7 @@ def test_a_mixed_table_comes_back_as_it_was(of_table: Compressor) -> None:
     assert back.equals(new, null_equal=True)
 
 
+@pytest.mark.slow
 def test_frames_of_pandas_and_arrow_come_back_as_such(of_table: Compressor) -> None:
     frame = TABLE.to_pandas()
     model = compressor().fit(frame[:200])
@@ -137,6 +138,7 @@ def test_arrays_come_back_bit_for_bit(kind: str) -> None:
     assert back.tobytes() == X.tobytes()
 
 
+@pytest.mark.slow
 def test_numbers_are_off_by_no_more_than_asked() -> None:
     new = TABLE[200:]
     exact, near = (compressor(precision=precision).fit(TABLE[:200]) for precision in (0.0, 0.01))
@@ -168,6 +170,7 @@ def test_pictures_come_back_bit_for_bit(kind: str) -> None:
     assert back.dtype == X.dtype and back.tobytes() == X[:50].tobytes()
 
 
+@pytest.mark.slow
 def test_a_folder_of_small_colour_files_comes_back_exactly(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 255, (30, 9, 8, 3)).astype(np.uint8)
     for place, pixels in enumerate(values):
@@ -389,6 +392,7 @@ def test_discrete_codes_are_sent_as_they_are(variant: str) -> None:
     np.testing.assert_allclose(fitted.decompress(fitted.compress(X)), fitted.autoencoder_.reconstruct(X), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_files_of_several_sizes_come_back_in_theirs(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     for name, size in (("one.png", (40, 33, 3)), ("two.jpg", (26, 50, 3)), ("in/three.png", (36, 36, 3))):

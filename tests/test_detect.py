@@ -40,6 +40,7 @@ def detector() -> AnomalyDetector:
         return AnomalyDetector(Autoencoder(2), contamination=0.05, random_state=0).fit(on_a_plane(1000))
 
 
+@pytest.mark.slow
 def test_rows_off_the_plane_score_higher(detector: AnomalyDetector) -> None:
     usual, odd = on_a_plane(300, seed=1), np.random.default_rng(2).permuted(on_a_plane(300, seed=1), axis=0)
     scores = -detector.score_samples(np.vstack([usual, odd]))

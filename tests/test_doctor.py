@@ -173,7 +173,7 @@ def test_underfitting() -> None:
 def test_overfitting() -> None:
     X = np.random.default_rng(0).normal(size=(60, 30))
     network = Dense(widths=(256, 256))
-    long = Training(max_epochs=300, patience=None, learning_rate=3e-3)
+    long = Training(max_epochs=150, patience=None, learning_rate=3e-3)
     found = findings(quick(20, network=network, training=long), X)
     assert "by heart" in found["overfitting"]
     assert "overfitting" not in findings(quick(training=long), healthy())

@@ -218,6 +218,7 @@ def test_words_and_numbers_are_the_same_labels_and_rows_without_any_matter() -> 
     assert (other.predict_proba(X) != first.predict_proba(X)).any()
 
 
+@pytest.mark.slow
 def test_tuning_beats_the_frozen_code_where_the_code_left_the_label_out() -> None:
     random = np.random.default_rng(0)
     X = np.c_[5 * random.normal(size=(300, 2)) @ random.normal(size=(2, 6)), random.normal(size=300)]
@@ -263,6 +264,7 @@ def test_settings_that_cannot_be_are_a_sentence() -> None:
 # ---- numbers
 
 
+@pytest.mark.slow
 def test_numbers_are_learned_from_few(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     hidden = random.normal(size=(400, 2))
@@ -394,6 +396,7 @@ def test_grey_pictures_and_their_movement(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load(tmp_path / "model.safetensors").predict_proba(X), model.predict_proba(X))
 
 
+@pytest.mark.slow
 def test_a_colour_folder_of_two_sizes(folder: Path) -> None:
     from isthmus.data import Images
 

@@ -475,6 +475,7 @@ def test_damaged_files_are_skipped_and_named_where_that_is_asked_for(
         images.open(tmp_path / "a")
 
 
+@pytest.mark.slow
 def test_max_pixels_counts_before_decoding_and_can_be_raised(tmp_path: Path) -> None:
     (tmp_path / "large.png").write_bytes(png(12_000, 8_000, depth=1, rows=(bytes(1501) for _ in range(8_000)), level=1))
     with pytest.raises(DataError, match=r"12,000 x 8,000 pixels .*, 96,000,000 in all"):

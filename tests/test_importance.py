@@ -46,6 +46,7 @@ def gradients(gradient: Any, k: int, variational: Variational | None = None, mor
     return torch.cat(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("k", "variational", "more"),
     [

@@ -95,6 +95,7 @@ def test_numbers_come_closer_than_by_means_and_neighbours() -> None:
 # ---- what comes back
 
 
+@pytest.mark.slow
 def test_present_cells_types_and_ranges_stay(fitted: Imputer, table: pl.DataFrame) -> None:
     filled = fitted.transform(table)
     assert filled.schema == table.schema and filled.null_count().sum_horizontal()[0] == 0

@@ -122,6 +122,7 @@ def test_every_plain_model_scores_and_encodes_in_numpy(name: str, gaps: bool) ->
     close(np.stack([encode(row) for row in X]), codes)
 
 
+@pytest.mark.slow
 def test_yes_and_no_have_their_own_law() -> None:
     X = pl.DataFrame(table(gaps=True)).with_columns(flag=pl.Series(np.arange(120) % 3 == 0))
     detector = AnomalyDetector(scores="distortion", random_state=0).fit(X)

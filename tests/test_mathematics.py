@@ -156,6 +156,7 @@ def test_any_other_posterior_is_below_by_its_divergence_from_the_exact_one(shift
     torch.testing.assert_close(gap, divergence.expand(40), rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_trained_linear_variational_autoencoder_is_probabilistic_pca() -> None:
     """Tipping & Bishop 1999: at the best weights W W' + sigma² I has the sample covariance's first eigenvalues."""
     x = gaussian_samples(600)
@@ -311,6 +312,7 @@ def test_the_contractive_penalty_is_the_jacobians_squared_norm(others: Sequence[
     torch.testing.assert_close(done.penalties["contractive"], expected, rtol=1e-5, atol=0)
 
 
+@pytest.mark.slow
 def test_random_probes_estimate_the_norm_without_bias() -> None:
     x = random(6, 5)
     module = module_of(Contractive(weight=1.0, probes=2))

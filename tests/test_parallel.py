@@ -220,13 +220,13 @@ EQUAL: dict[str, Callable[[], Found]] = {
 }
 #: With random parts the processes agree to the bit among themselves, and with one process in distribution.
 ALIKE: dict[str, Callable[[], Found]] = {
-    "denoising": lambda: fit("denoising", x=data(400), max_epochs=25, batch_size=16),
-    "variational": lambda: fit(["masked", "variational"], x=data(400), max_epochs=25, batch_size=16),
-    "free bits": lambda: fit("variational(free_bits=0.2)", x=data(400), max_epochs=25, batch_size=16),
-    "adversarial": lambda: fit("adversarial(width=8, weight=0.1)", x=data(400), max_epochs=25, batch_size=16),
-    "neighbours": lambda: fit("neighbours(weight=0.1)", x=data(400), max_epochs=25, batch_size=16),
+    "denoising": lambda: fit("denoising", x=data(400), max_epochs=10, batch_size=16),
+    "variational": lambda: fit(["masked", "variational"], x=data(400), max_epochs=10, batch_size=16),
+    "free bits": lambda: fit("variational(free_bits=0.2)", x=data(400), max_epochs=10, batch_size=16),
+    "adversarial": lambda: fit("adversarial(width=8, weight=0.1)", x=data(400), max_epochs=10, batch_size=16),
+    "neighbours": lambda: fit("neighbours(weight=0.1)", x=data(400), max_epochs=10, batch_size=16),
     "batch normalisation": lambda: fit(
-        network=Dense(widths=(8,), normalisation="batch", dropout=0.1), x=data(400), max_epochs=25, batch_size=64
+        network=Dense(widths=(8,), normalisation="batch", dropout=0.1), x=data(400), max_epochs=10, batch_size=64
     ),
 }
 OTHERS: dict[str, Callable[[], Found]] = {

@@ -73,6 +73,7 @@ def test_every_stage_ends_below_its_start_and_the_whole_begins_ahead(network: De
     assert joint.history_.pretraining == []
 
 
+@pytest.mark.slow
 def test_fine_tuned_it_is_not_worse_than_joint_training() -> None:
     x = digits()
 

@@ -65,6 +65,7 @@ def test_bits_are_found_as_by_brute_force(width: int, monkeypatch: pytest.Monkey
     np.testing.assert_array_equal(places, order)
 
 
+@pytest.mark.slow
 @FAISS
 @pytest.mark.parametrize("bits", [False, True])
 @pytest.mark.parametrize("n", [500, 12_000])
@@ -146,7 +147,7 @@ def test_digits_find_their_like() -> None:
     y, old, new = load_digits().target, DIGITS[:1400], DIGITS[1400:]
     for variant, least in (([], 0.85), (["binary"], 0.65)):
         model = Autoencoder(32, network=Dense((256,)), variant=["denoising(damage='masking')", *variant])
-        model.set_params(training=Training(max_epochs=60, batch_size=32))
+        model.set_params(training=Training(max_epochs=30, batch_size=32, learning_rate=2e-3))
         found = Retriever(model, random_state=0).fit(old).query(new, 10)
         assert (y[:1400][found] == y[1400:, None]).mean() > least, variant
 
@@ -257,6 +258,7 @@ def tile(sheet: Path, column: int) -> NDArray[np.float64]:
     return middle
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["png", "jpg"])
 def test_the_sheet_shows_the_query_and_its_like(of_photos: Retriever, tmp_path: Path, ending: str) -> None:
     Image.fromarray(colour(100)).save(tmp_path / "new.png")  # green
@@ -307,6 +309,7 @@ def run(*words: str) -> Any:
     return CliRunner(env={"COLUMNS": "100"}).invoke(cli, list(words))
 
 
+@pytest.mark.slow
 def test_the_command_line_fits_indexes_and_answers(photos: Path, tmp_path: Path) -> None:
     model, sheet, query = (str(tmp_path / name) for name in ("m.safetensors", "sheet.png", "new.png"))
     Image.fromarray(colour(101)).save(query)  # blue

@@ -37,6 +37,7 @@ def test_each_is_what_its_definition_says(k: int) -> None:
     assert (found.precision, found.recall, found.density, found.coverage) == pytest.approx(wanted, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_a_lost_group_costs_coverage_and_no_precision() -> None:
     """One of ten: coverage falls by about a tenth, what is drawn is as good as before."""
     random = torch.Generator().manual_seed(0)

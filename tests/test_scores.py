@@ -195,6 +195,7 @@ def test_a_list_of_scores_is_averaged_and_each_alone_is_one_of_them() -> None:
     np.testing.assert_allclose(together._panel.each(new)[0, :, 2], -alone.score_samples(new))
 
 
+@pytest.mark.slow
 def test_a_model_comes_back_from_its_file(tmp_path: Path) -> None:
     X, new = on_a_plane(120), on_a_plane(30, seed=1)
     found = detector(scores=["neighbour_distance", "code_distance", "whitened_residual", "distortion"]).fit(X)
@@ -353,6 +354,7 @@ def test_labels_are_pyods() -> None:
         found.labels_ = found.labels_  # type: ignore[misc]
 
 
+@pytest.mark.slow
 def test_the_command_line_knows_scores_and_trim(tmp_path: Path) -> None:
     pl.DataFrame(on_a_plane(80)).write_csv(tmp_path / "table.csv")
     data, model = str(tmp_path / "table.csv"), str(tmp_path / "m.safetensors")

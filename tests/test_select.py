@@ -116,6 +116,7 @@ def test_the_way_back_has_zeros_where_columns_were_left_out() -> None:
     assert not hasattr(selector().fit(pl.DataFrame(X)), "inverse_transform")  # what is zero among words?
 
 
+@pytest.mark.slow
 def test_words_and_gaps() -> None:
     random = np.random.default_rng(0)
     kind = random.integers(0, 3, 240)

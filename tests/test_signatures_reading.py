@@ -185,6 +185,7 @@ def test_a_wrong_part_is_refused_with_advice(text: str) -> None:
     assert WRONG[text] in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_task_that_is_added_appears_by_itself(tmp_path: Path) -> None:
     """A copy of the package with one more task, one file and one stub line, offers its verb and its options."""
     import shutil

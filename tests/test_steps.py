@@ -243,6 +243,7 @@ def test_afterwards_every_parameter_has_its_own_memory() -> None:
     assert all(not torch.equal(p, old) for p, old in zip(module.parameters(), before, strict=True))
 
 
+@pytest.mark.slow
 def test_bf16_trains_as_well() -> None:
     x = (np.random.default_rng(0).normal(size=(400, 4)) @ np.random.default_rng(1).normal(size=(4, 30))).astype("f4")
     losses = {}

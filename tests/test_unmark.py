@@ -104,6 +104,28 @@ def test_the_network_is_asked_where_marks_are() -> None:
     assert torch.equal(quiet.seen, x) and torch.equal(quiet.target, x)
 
 
+def test_pictures_come_in_eight_ways_and_all_that_belongs_to_them_likewise() -> None:
+    spec, x = SampleSpec((1, 4, 4), gaps=True), torch.arange(32.0).reshape(2, 1, 4, 4)
+    weight = (x % 5 > 0).float()
+    variant = Denoising(Gaussian(0.0), turns=True)
+    module = AutoencoderModule(spec, 4, "dense", "normal", variant).train()
+    generator, ways = torch.Generator().manual_seed(0), set()
+    for _ in range(60):
+        done = module.reconstruct(x, weight, generator=generator)
+        assert done.weight is not None and torch.equal(done.weight, (done.target % 5 > 0).float())
+        assert torch.equal(done.seen[done.weight > 0], done.target[done.weight > 0])
+        assert torch.equal(*((one.flatten(1).sort().values) for one in (done.target, x * weight)))  # still itself
+        ways.add(tuple(done.target[0].flatten().tolist()))
+    assert len(ways) == 8
+    assert torch.equal(module.eval().reconstruct(x, weight).target, x * weight)
+    wide = torch.arange(24.0).reshape(1, 1, 4, 6)
+    oblong = AutoencoderModule(SampleSpec((1, 4, 6)), 4, "dense", "normal", variant).train()
+    assert {oblong.reconstruct(wide, generator=generator).target.shape for _ in range(20)} == {wide.shape}
+    rows = AutoencoderModule(SampleSpec((6,)), 2, "dense", "normal", variant).train()
+    with pytest.raises(SettingError, match="turns=True is for pictures"):
+        rows.reconstruct(torch.zeros(2, 6), generator=generator)
+
+
 @pytest.mark.parametrize("looks", [1, 8])
 def test_a_picture_looked_at_in_more_ways_is_found_the_same_in_all(looks: int) -> None:
     """With eight, turning and mirroring a picture turns and mirrors what is found in it, and nothing else."""
@@ -220,6 +242,7 @@ def test_grey_pictures_and_other_damages_work() -> None:
     assert remover().fit(grey).transform(grey[:3]).dtype == np.uint8
 
 
+@pytest.mark.slow
 def test_files_come_back_and_so_does_the_model(tmp_path: Path) -> None:
     Images.write(crops(CHINA, 24)[:24], tmp_path / "clean")
     Images.write(cross(crops(FLOWER, 24)[:3])[0], tmp_path / "marked")

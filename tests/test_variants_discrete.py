@@ -386,6 +386,7 @@ def test_drawn_bits_have_the_chances_promised() -> None:
     assert bool(((code.mean(0) - chances).abs() <= 4 * spread).all())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", [Binary(), Binary(stochastic=True), FiniteScalar(levels=3)], ids=repr)
 def test_bits_and_levels_learn_what_there_is(variant: Variant) -> None:
     """Sixteen points in eight numbers, which a few bits can tell apart: nearly all of the spread is explained."""

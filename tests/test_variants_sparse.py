@@ -127,6 +127,7 @@ def test_the_penalty_is_nothing_at_the_target_and_pushes_back_on_both_sides() ->
     assert of(0.1)[1] < -0.1 and of(0.6)[1] > 0.1 and min(of(0.1)[0], of(0.6)[0]) > 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [0.05, 0.2])
 def test_the_sparsity_target_is_met_on_digits(target: float) -> None:
     """Promised: within 10 % in a short run; here for every single unit."""
@@ -347,6 +348,7 @@ def test_components_are_normalised_scaled_and_switched_off() -> None:
     torch.testing.assert_close(module.eval().encode(x).detach(), gathered.masked_fill(off, 0.0))
 
 
+@pytest.mark.slow
 def test_a_code_too_wide_finds_its_own_width() -> None:
     """Three factors in twenty numbers, and ten components: three stay, and next to nothing is lost."""
     x = random(1000, 3) @ random(3, 20, seed=1) + 0.1 * random(1000, 20, seed=2)

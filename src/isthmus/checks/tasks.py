@@ -197,7 +197,7 @@ def _small(estimator: Estimator) -> Estimator:
     copy: Estimator = clone(estimator)
     small: dict[str, Any] = {"n_components": 2, "network": NETWORK, "training": SHORT, "random_state": 0}
     if isinstance(estimator, Task):
-        small = {"autoencoder": Autoencoder(**small), "random_state": 0}
+        small = {"autoencoder": Autoencoder(**small), "tune": SHORT, "random_state": 0}
     settings = copy.get_params(deep=False)
     free = {name: value for name, value in small.items() if name in settings and settings[name] in (None, "auto")}
     copy.set_params(**free)

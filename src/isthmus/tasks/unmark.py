@@ -38,9 +38,9 @@ class WatermarkRemover(Restorer):
         CORRUPT → encoder → bottleneck → decoder → likelihood → MEAN
 
     Learns from clean pictures, on which it draws marks itself, ever new ones, or from pairs of a marked and a clean
-    one: `fit(marked, clean)`. The network only learns to say where marks lie. There, what is below at large is guessed
-    from around, and what is fine is taken from what shines through; all other pixels come back exactly as they came.
-    What an opaque mark hides is lost: there the guess from around is all.
+    one: `fit(marked, clean)`, turned and mirrored in eight ways. The network only learns to say where marks lie. There,
+    what is below at large is guessed from around, and what is fine is taken from what shines through; all other pixels
+    come back exactly as they came. What an opaque mark hides is lost: there the guess from around is all.
 
     Dekel et al. 2017, "On the Effectiveness of Visible Watermarks", CVPR, for how much half-transparent marks leave to
     be seen.
@@ -112,7 +112,7 @@ class WatermarkRemover(Restorer):
     def _damaging(self, model: Autoencoder, data: Data, X: Any, paired: bool) -> Variant | None:
         """What spoils the pictures also asks where it did; where something else does that, it only asks."""
         own = super()._damaging(model, data, X, paired)
-        return Denoising(own.damage if isinstance(own, Denoising) else Marks(count=0), asks="where")
+        return Denoising(own.damage if isinstance(own, Denoising) else Marks(count=0), asks="where", turns=True)
 
     def _check(self) -> None:
         if not 0 <= self.threshold <= 1:

@@ -36,20 +36,23 @@ class Denoising(Variant):
     asks : "clean" for the sample as it was; "where" for ones where it was changed and noughts elsewhere, all channels
         of a place together, so that a network learns to find a damage: with the likelihood bernoulli, how likely each
         value was changed. Where counterparts are given the change is what lies between the two.
+    turns : mirror the pictures of each step, and where height and width agree turn them, in one of eight ways, before
+        they are spoiled, so that few teach more; for a damage that may lie any way round.
 
     Raises
     ------
-    SettingError : for an `asks` that is neither.
+    SettingError : for an `asks` that is neither, and for turns of samples that are no pictures.
 
     >>> Denoising("masking(share=0.5)").get_params(deep=False)
-    {'damage': 'masking(share=0.5)', 'asks': 'clean'}
+    {'damage': 'masking(share=0.5)', 'asks': 'clean', 'turns': False}
     """
 
     aliases = ("dae", "denoise")
 
-    def __init__(self, damage: str | Damage = "gaussian", asks: str = "clean"):
+    def __init__(self, damage: str | Damage = "gaussian", asks: str = "clean", turns: bool = False):
         self.damage = damage
         self.asks = asks
+        self.turns = turns
 
     @classmethod
     def examples(cls) -> list[Self]:
@@ -66,12 +69,32 @@ class Denoising(Variant):
     def corrupt(self, reconstruction: Reconstruction) -> None:
         assert reconstruction.generator is not None
         damage = resolve("damage", self.damage, Damage)
+        if self.turns:
+            _turn(reconstruction)
         reconstruction.seen = damage(reconstruction.seen, reconstruction.spec, reconstruction.generator)
         if self.retargets():
             reconstruction.target, reconstruction.weight = _changes(reconstruction)
 
     def neutral(self) -> Self:
         return type(self)(resolve("damage", self.damage, Damage).neutral())
+
+
+def _turn(reconstruction: Reconstruction) -> None:
+    """What is shown, what is asked for and what counts, in one of eight ways, (B, C, H, W)."""
+    spec, generator = reconstruction.spec, reconstruction.generator
+    if len(spec.shape) != 3 or spec.channels != 0:
+        raise SettingError(f"denoising with turns=True is for pictures, and these samples have shape {spec.shape}.")
+    assert generator is not None
+    way = int(torch.randint(8, (), generator=generator, device=generator.device))
+    axes = [axis for axis, bit in ((2, 1), (3, 2)) if way & bit]
+
+    def turned(x: Tensor) -> Tensor:
+        x = x.flip(axes)
+        return (x.transpose(2, 3) if way & 4 and x.shape[2] == x.shape[3] else x).contiguous()
+
+    reconstruction.seen, reconstruction.target = turned(reconstruction.seen), turned(reconstruction.target)
+    if reconstruction.weight is not None:
+        reconstruction.weight = turned(reconstruction.weight)
 
 
 def _changes(reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
