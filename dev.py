@@ -43,7 +43,7 @@ def test(arguments: "list[str]", cpu: bool) -> int:
     options = ["-m", "not slow"] if "--quick" in arguments else []
     chosen = [argument for argument in arguments if argument != "--quick"]
     if not any(argument in ("-n", "--pdb", "no:xdist") for argument in chosen) and has(python, "xdist"):
-        options += ["-n", "2", "--dist", "loadfile"]
+        options += ["-n", "2", "--dist", "loadfile"]  # what a file prepares is prepared once
     return run([str(python), "-m", "pytest", *options, *chosen], threads="1")
 
 

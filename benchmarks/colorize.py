@@ -12,37 +12,17 @@ part of the true one. The data are looked for in $ISTHMUS_DATA, or in ../shared/
 
 from __future__ import annotations
 
-import argparse
-import os
 import platform
-import sys
-import time
 import warnings
-from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
+from _flowers import Photos, draw, missing, options, photos, tell, trained
 from skimage.color import rgb2lab
 
 import isthmus
 from isthmus import Autoencoder, Colorizer, Training
 
-DATA = Path(os.environ.get("ISTHMUS_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-FOLDER = DATA / "oxford-flowers12"
 HELD_OUT = 10  # photos of each species
-Photos = np.ndarray  # (n, height, width, 3), uint8
-
-
-def photos() -> tuple[Photos, Photos]:
-    """For training and for the test."""
-    from PIL import Image
-
-    parts: tuple[list[Photos], list[Photos]] = ([], [])
-    for folder in sorted(path for path in FOLDER.iterdir() if path.is_dir()):
-        for place, path in enumerate(reversed(sorted(folder.glob("*.jpg")))):
-            parts[place < HELD_OUT].append(np.asarray(Image.open(path).convert("RGB")))
-    return np.stack(parts[0]), np.stack(parts[1])
 
 
 def luma(pictures: Photos) -> np.ndarray:
@@ -83,28 +63,17 @@ def rates(truth: Photos, found: np.ndarray) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, epochs=6)
     parser.add_argument("--vivid", action="store_true")
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--save", help="keep the trained model in this file")
-    parser.add_argument("--load", help="measure the model in this file instead of training one")
-    parser.add_argument("--show", help="draw some held-out photos into this file")
     given = parser.parse_args()
-    if not FOLDER.is_dir():
-        print(f"skipped: there is no folder {FOLDER}; set ISTHMUS_DATA.", file=sys.stderr)
+    if missing():
         return
     warnings.simplefilter("ignore")
-    training, test = photos()
+    training, test = photos(HELD_OUT)
     light = np.rint(luma(test)).astype(np.uint8)
     settings = Training(max_epochs=given.epochs, batch_size=16, learning_rate=1e-3, validation=0.0)
     model = Colorizer(Autoencoder(training=settings, precision="bf16"), vivid=given.vivid, random_state=given.seed)
-    wall, work = time.perf_counter(), time.process_time()
-    mirrored = training[:, :, ::-1]
-    model = isthmus.load(given.load) if given.load else model.fit(np.concatenate([training, mirrored]))
-    wall, work = time.perf_counter() - wall, time.process_time() - work
-    if given.save:
-        model.save(given.save)
+    model, took = trained(model, np.concatenate([training, training[:, :, ::-1]]), given)
     answers = {
         "grey": np.repeat(light[..., None], 3, -1),
         "one mean": from_chroma(light.astype(float), chroma(training).reshape(-1, 2).mean(0)),
@@ -112,24 +81,15 @@ def main() -> None:
         "Colorizer": model.transform(light),
     }
     title = (
-        f"{len(training)} training and {len(test)} test photos, {given.epochs} epochs, {wall:.0f} s, "
-        f"{work:.0f} s of CPU; isthmus {isthmus.__version__}, Python {platform.python_version()}, seed {given.seed}"
+        f"{len(training)} training and {len(test)} test photos, {took}; isthmus {isthmus.__version__}, "
+        f"Python {platform.python_version()}, seed {given.seed}"
     )
-    table = Table(title=title)
-    for name in ("method", "RMSE of CbCr", "RMSE of ab", "how colourful"):
-        table.add_column(name, justify="left" if name == "method" else "right")
-    for name, found in answers.items():
-        error, lab, colourful = rates(test, found.astype(float))
-        table.add_row(name, f"{error:.2f}", f"{lab:.2f}", f"{colourful:.2f}")
-    Console(width=110).print(table)
+    columns = ("method", "RMSE of CbCr", "RMSE of ab", "how colourful")
+    tell(title, columns, answers, lambda found: rates(test, found.astype(float)))
     off = np.abs(luma(answers["Colorizer"].astype(float)) - light).max()
     print(f"the lightness of an answer is off by {off:.2f} of 255 at most")
     if given.show:
-        from PIL import Image
-
-        some = slice(0, len(test), HELD_OUT)
-        rows = [np.concatenate(list(one[some]), 1) for one in (answers["grey"], answers["Colorizer"], test)]
-        Image.fromarray(np.concatenate(rows)).save(given.show)
+        draw(given.show, HELD_OUT, answers["grey"], answers["Colorizer"], test)
 
 
 if __name__ == "__main__":

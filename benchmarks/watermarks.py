@@ -3,39 +3,32 @@
     python3 dev.py bench watermarks
 
 The 480 photos of `oxford-flowers12`: of each of 12 species the last five by name are held out. Of the others 35 are
-for choosing settings (`--choose` measures on them, each with three draws of marks), and 385 are learned from, with the marks that the WatermarkRemover
-draws itself: made-up words in Pillow's own font and in matplotlib's DejaVu, simple shapes, smooth random curves,
-lines. The marks of the test are others: real words in other fonts (those of TeX and STIX, which come with matplotlib),
-and logos with curves that are never drawn in training (hearts, spirals, drops, waves), with 0.3 to 0.8 of opacity.
-PSNR in dB over all marked pixels of the held-out photos, and over all others. The rivals, biharmonic equations
-(scikit-image) and the mean of the nearest pixels around, are told the true mask. The data are looked for in
-$ISTHMUS_DATA, or in ../shared/data. `--show FILE` draws some.
+for choosing settings (`--choose` measures on them, each with three draws of marks), and 385 are learned from, with the
+marks that the WatermarkRemover draws itself: made-up words in Pillow's own font and in matplotlib's DejaVu, simple
+shapes, smooth random curves, lines. The marks of the test are others: real words in other fonts (those of TeX and STIX,
+which come with matplotlib), and logos with curves that are never drawn in training (hearts, spirals, drops, waves),
+with 0.3 to 0.8 of opacity. PSNR in dB over all marked pixels of the held-out photos, and over all others. The rivals,
+biharmonic equations (scikit-image) and the mean of the nearest pixels around, are told the true mask. The data are
+looked for in $ISTHMUS_DATA, or in ../shared/data. `--show FILE` draws some.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
-import os
 import platform
-import sys
-import time
 import warnings
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+from _flowers import Photos, draw, missing, options, photos, tell, trained
 from PIL import Image, ImageDraw, ImageFont
-from rich.console import Console
-from rich.table import Table
 from scipy.ndimage import distance_transform_edt
 from skimage.restoration import inpaint_biharmonic
 
 import isthmus
 from isthmus import Autoencoder, Training, WatermarkRemover
 
-DATA = Path(os.environ.get("ISTHMUS_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-FOLDER = DATA / "oxford-flowers12"
 HELD_OUT = 5  # photos of each species
 EVERY = 12  # of the others: every so manieth is kept for choosing settings
 FONTS = sorted((Path(matplotlib.get_data_path()) / "fonts" / "ttf").glob("[cS]*.ttf"))
@@ -52,16 +45,11 @@ TEXTS = (
     "proof 27/b",
     "Garden",
 )
-Photos = np.ndarray  # (n, height, width, 3), uint8
 
 
-def photos() -> tuple[Photos, Photos, Photos]:
+def thirds() -> tuple[Photos, Photos, Photos]:
     """For training, for choosing, and for the test."""
-    parts: tuple[list[Photos], list[Photos]] = ([], [])
-    for folder in sorted(path for path in FOLDER.iterdir() if path.is_dir()):
-        for place, path in enumerate(reversed(sorted(folder.glob("*.jpg")))):
-            parts[place < HELD_OUT].append(np.asarray(Image.open(path).convert("RGB")))
-    others, test = map(np.stack, parts)
+    others, test = photos(HELD_OUT)
     chosen = np.arange(0, len(others), EVERY)
     return np.delete(others, chosen, 0), others[chosen], test
 
@@ -137,30 +125,20 @@ def psnr(truth: Photos, found: np.ndarray, where: np.ndarray) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=24)
-    parser.add_argument("--seed", type=int, default=0)
+    parser = options(__doc__, epochs=24)
     parser.add_argument("--threshold", type=float, default=0.6, help="0.6 was chosen by --choose")
     parser.add_argument("--choose", action="store_true", help="measure on the photos for choosing, not on the test's")
-    parser.add_argument("--save", help="keep the trained model in this file")
-    parser.add_argument("--load", help="measure the model in this file instead of training one")
-    parser.add_argument("--show", help="draw some held-out photos into this file")
     given = parser.parse_args()
-    if not FOLDER.is_dir():
-        print(f"skipped: there is no folder {FOLDER}; set ISTHMUS_DATA.", file=sys.stderr)
+    if missing():
         return
     warnings.simplefilter("ignore")
-    training, choosing, test = photos()
+    training, choosing, test = thirds()
     test, seeds = (np.tile(choosing, (3, 1, 1, 1)), (7, 8, 9)) if given.choose else (test, (0,))
     parts = zip(np.split(test, len(seeds)), seeds, strict=True)
     spoiled, masks = map(np.concatenate, zip(*(marked(part, seed) for part, seed in parts), strict=True))
     settings = Training(max_epochs=given.epochs, batch_size=8, learning_rate=4e-3, validation=0.0)
     model = WatermarkRemover(Autoencoder(training=settings, precision="bf16"), random_state=given.seed)
-    wall, work = time.perf_counter(), time.process_time()
-    model = isthmus.load(given.load) if given.load else model.fit(training)
-    wall, work = time.perf_counter() - wall, time.process_time() - work
-    if given.save:
-        model.save(given.save)
+    model, took = trained(model, training, given)
     model.threshold = given.threshold
     pairs = list(zip(spoiled, masks, strict=True))
     answers = {
@@ -169,23 +147,19 @@ def main() -> None:
         "biharmonic, true mask": np.stack([biharmonic(*pair) for pair in pairs]),
         "WatermarkRemover": model.transform(spoiled),
     }
-    about = f"isthmus {isthmus.__version__}, Python {platform.python_version()}, seed {given.seed}"
-    title = (
-        f"{len(training)} training and {len(test)} test photos, {100 * masks.mean():.1f} % of pixels marked; "
-        f"{wall:.0f} s, {work:.0f} s of CPU; {about}"
-    )
-    table = Table(title=title)
-    for name in ("method", "PSNR marked, dB", "elsewhere, dB", "left as they came, %"):
-        table.add_column(name, justify="left" if name == "method" else "right")
-    for name, found in answers.items():
+
+    def rates(found: np.ndarray) -> tuple[float, float, float]:
         same = 100 * float((found == spoiled).all(-1)[~masks].mean())
-        values = psnr(test, found, masks), psnr(test, found, ~masks), same
-        table.add_row(name, *(f"{value:.2f}" for value in values))
-    Console(width=110).print(table)
+        return psnr(test, found, masks), psnr(test, found, ~masks), same
+
+    title = (
+        f"{len(training)} training and {len(test)} test photos, {100 * masks.mean():.1f} % of pixels marked; {took}; "
+        f"isthmus {isthmus.__version__}, Python {platform.python_version()}, seed {given.seed}"
+    )
+    columns = ("method", "PSNR marked, dB", "elsewhere, dB", "left as they came, %")
+    tell(title, columns, answers, rates)
     if given.show:
-        some = slice(0, len(test), HELD_OUT)
-        rows = [np.concatenate(list(one[some]), 1) for one in (spoiled, answers["WatermarkRemover"], test)]
-        Image.fromarray(np.concatenate(rows).astype(np.uint8)).save(given.show)
+        draw(given.show, HELD_OUT, spoiled, answers["WatermarkRemover"], test)
 
 
 if __name__ == "__main__":

@@ -364,6 +364,7 @@ def test_quality_buys_closeness_with_bytes(near: Compressor) -> None:
     assert errors[-1] == pytest.approx(plain, rel=0.05)  # what rounding adds goes to nothing
 
 
+@pytest.mark.slow
 def test_the_rate_that_is_told_is_real(near: Compressor) -> None:
     X = GREY[1400:]
     for quality in (2, 5, 8):

@@ -106,6 +106,7 @@ def test_sixty_sizes_come_back_exactly(network: Conv) -> None:
             assert code.shape == (1, -(-size[0] // step), -(-size[1] // step), 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", ["dense", "grid"])
 @pytest.mark.parametrize(("down", "up"), WAYS)
 @pytest.mark.parametrize("kernel_size", [1, 2, 3, 4, 5])

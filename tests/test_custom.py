@@ -163,6 +163,7 @@ class Turned(nn.Module):
         return code @ self.linear.weight
 
 
+@pytest.mark.slow
 def test_what_the_halves_share_is_trained_as_one_and_comes_back_as_one(tmp_path: Path) -> None:
     linear = nn.Linear(64, 4)
     network = Custom(linear, Turned(linear))

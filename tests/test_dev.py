@@ -253,8 +253,8 @@ def test_tests_run_in_two_processes_unless_told_otherwise(dev: ModuleType, monke
         dev, pip='[ "$1" != -m ] || [ "$2" != pytest ] || echo threads $OMP_NUM_THREADS >> ' + str(dev.ROOT / "threads")
     )
     for arguments, expected in {
-        (): "-m pytest -n 2",
-        ("--quick", "-x"): "-m pytest -m not slow -n 2 -x",
+        (): "-m pytest -n 2 --dist loadfile",
+        ("--quick", "-x"): "-m pytest -m not slow -n 2 --dist loadfile -x",
         ("-n", "0", "tests"): "-m pytest -n 0 tests",
     }.items():
         assert dev.main(["test", *arguments]) == 0

@@ -89,6 +89,7 @@ def test_empty_and_identifier_columns_of_a_frame() -> None:
     assert "'customer'" in found["identifier"] or "'number'" in found["identifier"]
 
 
+@pytest.mark.slow
 def test_missing_values_are_said() -> None:
     X = healthy()
     X[::7, 1] = np.nan
@@ -134,6 +135,7 @@ def test_identity() -> None:
     assert "identity" not in findings(quick(2, network=Dense(widths=()), training=long), X)
 
 
+@pytest.mark.slow
 def test_mean_only_output() -> None:
     found = findings(quick(variant=L1Sparse(weight=1e4)), healthy())
     assert "mean" in found["mean_only"]

@@ -462,6 +462,7 @@ def test_regress_on_the_command_line(table: Path) -> None:
     assert told.exit_code == 0 and '"value":' in told.output.replace(" ", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ["folders", "table"])
 def test_pictures_on_the_command_line(folder: Path, tmp_path: Path, label: str) -> None:
     if label == "table":

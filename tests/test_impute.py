@@ -275,6 +275,7 @@ def test_pipelines_find_the_names(table: pl.DataFrame) -> None:
 # ---- what is refused
 
 
+@pytest.mark.slow
 def test_what_cannot_be_is_refused_in_a_sentence(fitted: Imputer, table: pl.DataFrame) -> None:
     with pytest.raises(DataError, match="Imputer fills tables, and these data are images; for pictures take Inpainter"):
         Imputer().fit(np.zeros((20, 4, 4)))

@@ -180,6 +180,7 @@ def test_other_models_go_through_torch(name: str) -> None:
     close(encode(X[3]), model.transform(X)[3])
 
 
+@pytest.mark.slow
 def test_words_go_through_torch() -> None:
     X = pl.DataFrame(table(gaps=True)).with_columns(word=pl.Series(["a", "b", "b"] * 40))
     detector = AnomalyDetector(scores="distortion", random_state=0).fit(X)
@@ -271,6 +272,7 @@ def test_the_command_says_the_same_without_torch(
     assert "odd" in without.output or without.exit_code == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["frame.safetensors", "panel.safetensors"])
 def test_the_tables_are_the_same_without_torch(
     model: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

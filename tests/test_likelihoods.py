@@ -171,6 +171,7 @@ def test_a_law_has_the_samples_shape_whatever_stands_before(likelihood: Likeliho
         torch.testing.assert_close(together.nll(target)[index], likelihood(raw[index], TABLE).nll(target))
 
 
+@pytest.mark.slow
 @every_likelihood
 def test_draws_have_the_mean_and_their_nll_is_the_entropy(likelihood: Likelihood) -> None:
     """E[sample] = mean; and no other law explains the draws better than the one they come from."""

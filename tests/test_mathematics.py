@@ -123,6 +123,7 @@ def test_the_bound_at_the_exact_posterior_is_the_exact_log_likelihood() -> None:
     torch.testing.assert_close(exact_bound(linear_gaussian(), x, WEIGHTS, SIGMA), exact, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_bound_as_training_draws_it_agrees_with_the_exact_log_likelihood() -> None:
     """No integral by hand: 4 million drawn codes, the rate in closed form; standard error 3e-4 nat."""
     x = gaussian_samples(40)

@@ -190,6 +190,7 @@ def stop(checkpoint: Checkpoint, module: AutoencoderModule | None = None, epoch:
     assert len(history) == epoch and Path(checkpoint.path).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("optimizer", "schedule"),
     [
@@ -209,6 +210,7 @@ def test_a_run_goes_on_after_ctrl_c(tmp_path: Path, optimizer: str, schedule: An
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("validation", [0.0, 0.3])
 @pytest.mark.parametrize("epoch", [1, 5, 6])
 def test_it_goes_on_wherever_it_was_stopped(tmp_path: Path, epoch: int, validation: float) -> None:
@@ -217,6 +219,7 @@ def test_it_goes_on_wherever_it_was_stopped(tmp_path: Path, epoch: int, validati
     assert run(checkpoint, validation=validation) == run(validation=validation)
 
 
+@pytest.mark.slow
 def test_patience_is_counted_across_the_stop(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"patience": 2, "max_epochs": 60, "learning_rate": 0.1, "validation": 0.3}
     whole = fit(module_of(), **settings)

@@ -152,6 +152,7 @@ def test_digits_find_their_like() -> None:
         assert (y[:1400][found] == y[1400:, None]).mean() > least, variant
 
 
+@pytest.mark.slow
 def test_the_index_can_be_replaced_and_added_to_without_training() -> None:
     X, new = numbers(), numbers(30, seed=1)
     model = retriever().fit(X)
@@ -280,6 +281,7 @@ def test_pictures_that_lie_in_no_files_are_shown_where_they_are_given(tmp_path: 
         model.contact_sheet(pictures[:2], tmp_path / "s.png", pictures=pictures[:3])
 
 
+@pytest.mark.slow
 def test_a_moved_folder_is_said_and_found_again(of_photos: Retriever, photos: Path, tmp_path: Path) -> None:
     of_photos.save(tmp_path / "m.safetensors")
     query = tmp_path / "new.png"

@@ -67,6 +67,7 @@ def test_gradients_are_those_of_the_code() -> None:
         assert model.scores_[column] == pytest.approx(np.square(slopes).sum(1).mean(), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_other_criteria_score_what_they_say() -> None:
     X = table()
     weights = selector(criterion="weights").fit(X)
@@ -90,6 +91,7 @@ def test_shares_and_numbers_of_columns() -> None:
         selector(criterion="entropy").fit(X)
 
 
+@pytest.mark.slow
 def test_what_comes_back_is_of_the_type_that_came(tmp_path: Path) -> None:
     X = table(60)
     names = [f"c{place}" for place in range(10)]

@@ -48,6 +48,7 @@ def test_too_short_a_code_and_odd_rows_in_training_are_found_to_hurt() -> None:
     assert found.headline.startswith("It depends most on code size: AUROC 0.")
 
 
+@pytest.mark.slow
 def test_labels_say_which_rows_are_odd_and_every_aspect_is_drawn() -> None:
     X, y = on_a_plane(260), np.arange(260) >= 240
     X[y] = np.random.default_rng(1).permuted(X[y], axis=0) + 2

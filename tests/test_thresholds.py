@@ -270,6 +270,7 @@ def test_none_goes_back_to_contamination(plain: Any) -> None:
     assert plain.set_threshold(None).threshold_ == before
 
 
+@pytest.mark.slow
 def test_new_rows_make_a_model_without_rows_kept_out_keep_a_promise(plain: Any) -> None:
     with pytest.raises(DataError, match="needs rows kept out of training, and this model was trained on all"):
         plain.set_threshold("conformal")
