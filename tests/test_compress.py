@@ -102,6 +102,25 @@ def test_frames_of_pandas_and_arrow_come_back_as_such(of_table: Compressor) -> N
     assert type(back) is type(arrow) and back.equals(arrow.cast(back.schema))
 
 
+def test_nan_and_no_value_come_back_as_what_they_were() -> None:
+    """They are two things in polars and Arrow; an array that is given to a model of frames has only the one."""
+    at, random = np.arange(60), np.random.default_rng(0)
+    frame = pl.DataFrame({name: random.integers(0, 9, 60).astype(float) for name in ("nan", "none", "both", "whole")})
+    nan, none = pl.lit(float("nan")), pl.lit(None, pl.Float64)
+    frame = frame.with_columns(
+        nan=pl.when(pl.Series(at % 7 == 0)).then(nan).otherwise("nan"),
+        none=pl.when(pl.Series(at % 5 == 0)).then(none).otherwise("none"),
+        both=pl.when(pl.Series(at % 7 == 1)).then(nan).when(pl.Series(at % 5 == 1)).then(none).otherwise("both"),
+    )
+    model = compressor().fit(frame)
+    for table in (frame, frame.to_arrow()):
+        back = model.decompress(model.compress(table))
+        same = back.equals(table) if isinstance(back, pl.DataFrame) else pl.from_arrow(back).equals(frame)
+        assert same and type(back) is type(table)
+    array = frame.to_numpy()
+    np.testing.assert_array_equal(model.decompress(model.compress(array)), array)
+
+
 def test_what_training_did_not_know_comes_back_too(of_table: Compressor) -> None:
     """Words, numbers far outside, more digits than there were."""
     new = TABLE[200:].with_columns(

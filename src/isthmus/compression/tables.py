@@ -190,8 +190,8 @@ class TableAlphabet(Alphabet):
         first, second = seen.samples.codes, again.samples.codes
         if first is not None and second is not None and not np.array_equal(first, second):
             raise _changed(self.columns[self.codes[(first != second).any(0).argmax()]].name)
-        if seen.header.get("words") != again.header.get("words") or seen.header.get("left") != again.header.get("left"):
-            raise _changed("with words that training did not know")
+        if any(seen.header.get(name) != again.header.get(name) for name in ("words", "left", "nans")):
+            raise _changed("with words that training did not know, or with NaN")
 
     # -- laws
 

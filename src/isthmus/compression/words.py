@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 from scipy import sparse
 
@@ -26,7 +27,9 @@ class Given:
     ----------
     samples : as the data type opened it.
     header : what is not in the symbols: "container", "dtype" of the numbers, "order" of the columns where they have
-        names, "words" of categories that training did not know, and "left", the words of columns that are left out.
+        names, "words" of categories that training did not know, "left", the words of columns that are left out, and
+        "nans", by column, the rows in which NaN stands, which in some frames is not the same as no value; True for all
+        that have none.
     """
 
     samples: TableSamples
@@ -46,6 +49,7 @@ def given(data: Tables, X: Any) -> Given:
         return Given(samples, header)
     frame_columns = _Columns(data, table)
     header |= {"words": _unknown_words(data, samples, frame_columns), "left": _left_words(data, frame_columns)}
+    header["nans"] = _nans(data, frame_columns)
     return Given(samples, {name: value for name, value in header.items() if value})
 
 
@@ -62,6 +66,14 @@ class _Columns:
         """None for a column that is not there."""
         return self.frame.cells(self.places[place]) if self.places[place] >= 0 else None
 
+    def nans(self, place: int) -> list[int] | bool:
+        """The rows with NaN; True where no row has no value, and nothing to say where the two are one."""
+        column = self.frame.columns[self.places[place]] if self.places[place] >= 0 else None
+        if self.frame.container == "pandas" or not isinstance(column, nw.Series) or not column.dtype.is_float():
+            return False
+        rows: list[int] = np.flatnonzero(column.is_nan().fill_null(False).to_numpy()).tolist()
+        return rows and (rows if column.null_count() else True)
+
 
 def _unknown_words(data: Tables, samples: TableSamples, columns: _Columns) -> dict[str, list[str]]:
     """By column, the words that are none of its levels, in order."""
@@ -73,6 +85,11 @@ def _unknown_words(data: Tables, samples: TableSamples, columns: _Columns) -> di
         if len(rows) and (cells := columns.cells(place)) is not None:
             found[str(place)] = [str(cells.values[row]) for row in rows]
     return found
+
+
+def _nans(data: Tables, columns: _Columns) -> dict[str, list[int] | bool]:
+    places = [place for place, facts in enumerate(data.schema) if facts.kind == "numeric"]
+    return {str(place): rows for place in places if (rows := columns.nans(place))}
 
 
 def _left_words(data: Tables, columns: _Columns) -> dict[str, list[str | None]]:
@@ -109,16 +126,21 @@ def give_table(data: Tables, numbers: Any, codes: Any, header: dict[str, Any]) -
     n, container = len(numbers), header["container"]
     if data._from_array and container in ("numpy", "scipy", "scipy matrix"):
         return _matrix(data, numbers, container)
-    values = _values(data, numbers, codes, header)
-    columns = [_restored(facts, cells) for facts, cells in zip(data.schema, values, strict=True)]
+    values, nans = _values(data, numbers, codes, header), header.get("nans", {})
+    columns = [
+        _restored(facts, cells, nans.get(str(place)))
+        for place, (facts, cells) in enumerate(zip(data.schema, values, strict=True))
+    ]
     return give_back(columns, n, container, container == data.container, data._whole_names)
 
 
-def _restored(facts: ColumnFacts, cells: Any) -> Restored:
+def _restored(facts: ColumnFacts, cells: Any, nans: list[int] | bool | None) -> Restored:
     if facts.kind == "left out":
         return Restored(replace(facts, kind="categorical"), cells)
     if facts.kind == "categorical" or cells.dtype.kind != "f" or not (absent := np.isnan(cells)).any():
         return Restored(facts, cells)
+    if nans is not None:
+        absent[slice(None) if nans is True else nans] = False
     return Restored(facts, np.where(absent, 0.0, cells), absent)
 
 

@@ -68,12 +68,17 @@ def _numpy(columns: list[Restored], n: int) -> Any:
     if all(column.facts.kind == "boolean" for column in columns):
         return np.stack([column.values > 0.5 for column in columns], axis=1)
     if all(column.facts.kind in ("numeric", "left out") for column in columns):
-        empty = np.full(n, np.nan)
-        return np.stack([empty if column.values is None else column.values for column in columns], axis=1)
+        return np.stack([_floats(column, n) for column in columns], axis=1)
     table = np.empty((n, len(columns)), dtype=object)
     for place, column in enumerate(columns):
         table[:, place] = _with_gaps(column, n).to_list()
     return table
+
+
+def _floats(column: Restored, n: int) -> Any:
+    if column.values is None:
+        return np.full(n, np.nan)
+    return column.values if column.absent is None else np.where(column.absent, np.nan, column.values)
 
 
 def whole(values: Any, low: int, high: int) -> Any:
