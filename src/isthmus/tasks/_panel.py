@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -15,9 +16,9 @@ from isthmus import fitting
 from isthmus.autoencoder import Autoencoder
 from isthmus.light.model import UNFIT, LightModel
 from isthmus.light.scores import LightPanel
-from isthmus.module import AutoencoderModule
 from isthmus.part import from_json, to_json
 from isthmus.reading import Read, light_model, through_torch
+from isthmus.reconstruction import Reconstruction
 from isthmus.saving import Packed, put, settings_from_json, settings_to_json, take
 from isthmus.scores._tails import Tail
 from isthmus.scores.base import Measure, Score
@@ -64,9 +65,9 @@ class Panel:
         """What every score says of every autoencoder, (n_members, n_samples, n_scores), in nats."""
         return np.stack([member.model.read(X, self._reading(member)) for member in self.members])
 
-    def readings(self) -> list[tuple[Autoencoder, Read]]:
-        """Each autoencoder with what its scores say of a batch, their mean, (B,), in nats."""
-        return [(member.model, self._mean(member)) for member in self.members]
+    def readings(self) -> list[tuple[Autoencoder, Callable[[Reconstruction], Tensor]]]:
+        """Each autoencoder with what its scores say of a pass through it, their mean, (B,), in nats."""
+        return [(member.model, partial(self._mean, member)) for member in self.members]
 
     def scorer(self, owner: str) -> Callable[[Any], Any]:
         """Minus the mean for one row at a time: in NumPy where that will do, else through torch."""
@@ -78,16 +79,16 @@ class Panel:
         ways = [through_torch(one.model, self._reading(one), "score_samples") for one in self.members]
         return lambda values: -np.stack([way(values) for way in ways]).mean((0, -1))
 
-    def _mean(self, member: Member) -> Read:
-        return lambda module, batch: self._reading(member)(module, batch).mean(1)
+    def _mean(self, member: Member, pass_: Reconstruction) -> Tensor:
+        return self._nats(member, pass_).mean(1)
 
     def _reading(self, member: Member) -> Read:
-        def read(module: AutoencoderModule, batch: Batch) -> Tensor:
-            pass_ = module.reconstruct(batch.x, batch.weight)
-            parts = zip(self.scores, member.measures, member.tails, strict=True)
-            return torch.stack([tail(measure(score.read(pass_))) for score, measure, tail in parts], 1)
+        return lambda module, batch: self._nats(member, module.reconstruct(batch.x, batch.weight))
 
-        return read
+    def _nats(self, member: Member, pass_: Reconstruction) -> Tensor:
+        """What every score says of a pass, (B, n_scores)."""
+        parts = zip(self.scores, member.measures, member.tails, strict=True)
+        return torch.stack([tail(measure(score.read(pass_))) for score, measure, tail in parts], 1)
 
     # ---- in a file
 

@@ -22,7 +22,7 @@ from isthmus.reading import Read, light_model, through_torch
 from isthmus.tasks._heat import cost_sides, maps
 from isthmus.tasks._panel import Panel
 from isthmus.tasks._places import place_in_words
-from isthmus.tasks._shares import distortions, expected_of, shares_of
+from isthmus.tasks._shares import Scored, distortions, expected_of, shares_of
 from isthmus.training import Batch
 from isthmus.training.applying import Array, apply
 
@@ -70,12 +70,12 @@ def in_words(model: Autoencoder, panel: Panel | None, X: Any, rows: npt.NDArray[
     return [_cells(data, found[i], given[i], expected[i], n_reasons) for i in range(len(rows))]
 
 
-def _readings(model: Autoencoder, panel: Panel | None) -> Sequence[tuple[Autoencoder, Read | None]]:
+def _readings(model: Autoencoder, panel: Panel | None) -> Sequence[tuple[Autoencoder, Scored | None]]:
     """Who is asked: of tables all that the score is made of, else the model alone."""
     return [(model, None)] if panel is None or len(model.data_.spec.shape) != 1 else panel.readings()
 
 
-def _shares(model: Autoencoder, score: Read | None, module: AutoencoderModule, batch: Batch) -> Tensor:
+def _shares(model: Autoencoder, score: Scored | None, module: AutoencoderModule, batch: Batch) -> Tensor:
     return shares_of(model, module, batch, score)
 
 

@@ -13,6 +13,7 @@ Axes: B rows, D columns.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -22,13 +23,20 @@ from isthmus.autoencoder import Autoencoder
 from isthmus.data.base import Data
 from isthmus.light.model import CODE_PART, MODEL_PART, RANDOM_NUMBER, precision_of
 from isthmus.module import AutoencoderModule
-from isthmus.reading import Read
+from isthmus.reconstruction import Reconstruction
 from isthmus.training import Batch
+
+#: How odd the samples of a pass are, (B,), in nats.
+Scored = Callable[[Reconstruction], Tensor]
 
 
 def distortions(data: Data, module: AutoencoderModule, batch: Batch) -> Tensor:
     """The distortion of each sample, (B,); for each present value where sizes may differ."""
-    distortion = module.reconstruct(batch.x, batch.weight).distortion
+    return _distortions(data, module.reconstruct(batch.x, batch.weight), batch)
+
+
+def _distortions(data: Data, pass_: Reconstruction, batch: Batch) -> Tensor:
+    distortion = pass_.distortion
     assert distortion is not None
     if not data.spec.free:
         return distortion.mean(0)
@@ -36,10 +44,10 @@ def distortions(data: Data, module: AutoencoderModule, batch: Batch) -> Tensor:
     return distortion.mean(0) / present.flatten(1).sum(1).clamp_min(1)
 
 
-def shares_of(model: Autoencoder, module: AutoencoderModule, batch: Batch, score: Read | None = None) -> Tensor:
+def shares_of(model: Autoencoder, module: AutoencoderModule, batch: Batch, score: Scored | None = None) -> Tensor:
     """How much less odd each row is when one cell at a time takes its expected value, in nats, (B, D).
 
-    `score` says how odd samples are, (B,); None where the model alone does.
+    `score` is None where the model alone says how odd samples are.
     """
     data, x, weight = model.data_, batch.x, batch.weight
     oddness = _Oddness(model, module, score)
@@ -79,7 +87,7 @@ class _Oddness:
     its nats and a part of these.
     """
 
-    def __init__(self, model: Autoencoder, module: AutoencoderModule, score: Read | None = None):
+    def __init__(self, model: Autoencoder, module: AutoencoderModule, score: Scored | None = None):
         self.data, self.module, self.rows = model.data_, module, len(model.data_.spec.shape) == 1
         self.score = score
         if self.rows:
@@ -89,11 +97,13 @@ class _Oddness:
             self.precision = torch.from_numpy(precision_of(density.covariance)).to(like)
 
     def __call__(self, batch: Batch) -> Tensor:
-        found = distortions(self.data, self.module, batch)
+        pass_ = self.module.reconstruct(batch.x, batch.weight)
+        found = _distortions(self.data, pass_, batch)
         if self.rows:
-            away = self.module.encode(batch.x, batch.weight).flatten(1) - self.mean
+            assert pass_.code is not None
+            away = pass_.code[0].flatten(1) - self.mean
             found = found + CODE_PART * 0.5 * ((away @ self.precision) * away).sum(1)
-        return found if self.score is None else self.score(self.module, batch) + MODEL_PART * found
+        return found if self.score is None else self.score(pass_) + MODEL_PART * found
 
     def random_entry(self, column: int) -> float:
         """What is odd about an entry that is drawn blindly."""
