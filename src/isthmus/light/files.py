@@ -35,7 +35,7 @@ class LightDetector:
 
     def reason(self, values: Floats, n_reasons: int) -> str:
         """In words, what makes one row (n_features,) odd."""
-        return self.model.reason(values, n_reasons, None if self.panel is None else self.panel.shares(values))
+        return self.model.reason(values, n_reasons, None if self.panel is None else self.panel.explained(values))
 
 
 def read_detector(path: str, class_name: str = "AnomalyDetector") -> LightDetector | None:

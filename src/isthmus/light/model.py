@@ -111,9 +111,8 @@ class LightModel:
         found = np.asarray(self.distortion(x, gone) + CODE_PART * 0.5 * rarity, dtype=np.float64)
         return found if score is None else score(x, gone) + MODEL_PART * found
 
-    def shares(self, x: Floats, gone: Gone, score: Read | None = None) -> Floats:
+    def shares(self, x: Floats, gone: Gone, expected: Floats, score: Read | None = None) -> Floats:
         """Of one prepared row: how much less odd it is when one cell at a time takes its expected value."""
-        expected = self.expected(x, gone)
         whole = self.oddness(x[None], None if gone is None else gone[None], score)[0]
         drops = np.empty(len(x))
         for columns in self._columns(len(x)):
@@ -146,15 +145,21 @@ class LightModel:
         rows, absent = self.columns.careful(values[None])
         return rows[0], None if absent is None else absent[0]
 
-    def reason(self, values: Floats, n_reasons: int, shares: Floats | None = None) -> str:
-        """In words, what makes one row odd; `shares` of its cells where these are not the model's own."""
+    def explained(self, values: Floats) -> tuple[Floats, Floats]:
+        """Of one row (n_features,): each cell's share, and what is expected there, scaled."""
         x, gone = self.prepared(values)
-        given, expected = self.columns.restored(x), self.columns.restored(self.expected(x, gone))
+        expected = self.expected(x, gone)
+        return self.shares(x, gone, expected), expected
+
+    def reason(self, values: Floats, n_reasons: int, explained: tuple[Floats, Floats] | None = None) -> str:
+        """In words, what makes one row odd; `explained` where others say so, too."""
+        shares, scaled = explained or self.explained(values)
+        given, expected = self.columns.restored(self.prepared(values)[0]), self.columns.restored(scaled)
 
         def tell(place: int) -> tuple[str, str]:
             return self.columns.written(place, float(given[place])), self.columns.written(place, float(expected[place]))
 
-        return reason(self.shares(x, gone) if shares is None else shares, self.columns.names, tell, n_reasons)
+        return reason(shares, self.columns.names, tell, n_reasons)
 
 
 class LightCallable:

@@ -113,11 +113,15 @@ class LightPanel:
         nats: Floats = np.mean([model.read(values, _mean(measures)) for model, measures in pairs], axis=0)
         return nats
 
-    def shares(self, values: Floats) -> Floats:
-        """Of one row (n_features,): how much less odd it is when one cell at a time takes its expected value."""
-        pairs = zip(self.models, self.measures, strict=True)
-        found = [model.shares(*model.prepared(values), _mean(measures)) for model, measures in pairs]
-        return np.asarray(np.mean(found, axis=0))
+    def explained(self, values: Floats) -> tuple[Floats, Floats]:
+        """Of one row (n_features,): each cell's share, and what is expected there, scaled: by all models together."""
+        given, kinds = [model.prepared(values) for model in self.models], self.models[0].columns.kinds
+        points = [model.expected(*one) for model, one in zip(self.models, given, strict=True)]
+        mean = np.mean(points, axis=0)
+        expected = np.where([kind == "boolean" for kind in kinds], mean > 0.5, mean)
+        each = zip(self.models, given, self.measures, strict=True)
+        found = [model.shares(*one, expected, _mean(measures)) for model, one, measures in each]
+        return np.asarray(np.mean(found, axis=0)), expected
 
     def scorer(self, values: Any) -> Any:
         """Minus the same, of a row or rows."""

@@ -14,17 +14,17 @@ from torch import Tensor
 from isthmus.autoencoder import Autoencoder
 from isthmus.data import Images
 from isthmus.data._image_samples import ImageSamples
-from isthmus.data.base import Data
+from isthmus.data.base import Data, Samples
 from isthmus.light.model import scorer as light_scorer
 from isthmus.light.wording import reason
-from isthmus.module import AutoencoderModule
 from isthmus.reading import Read, light_model, through_torch
 from isthmus.tasks._heat import cost_sides, maps
 from isthmus.tasks._panel import Panel
 from isthmus.tasks._places import place_in_words
-from isthmus.tasks._shares import Scored, distortions, expected_of, shares_of
+from isthmus.tasks._shares import Scored, agreed, distortions, expected_of, shares_of
 from isthmus.training import Batch
 from isthmus.training.applying import Array, apply
+from isthmus.training.packed import packed
 
 
 def read_distortions(data: Data) -> Read:
@@ -47,7 +47,28 @@ def column_names(data: Data) -> list[str]:
 
 def shares(model: Autoencoder, panel: Panel | None, X: Any) -> Array:
     """Each cell's share in making its row odd, in nats, (n_samples, n_columns)."""
-    return _mean([one.read(X, partial(_shares, one, score)) for one, score in _readings(model, panel)])
+    samples, dtype = model.data_.open(X), model.data_.number_type(X)
+    return _explained(model, panel, samples, np.arange(len(samples)), dtype)[0]
+
+
+def _explained(
+    model: Autoencoder, panel: Panel | None, samples: Samples, rows: npt.NDArray[np.int64], dtype: torch.dtype
+) -> tuple[Array, Array]:
+    """Of these rows: each cell's share, (n, D), and what is expected there, (n, *shape)."""
+    data, readings = model.data_, _readings(model, panel)
+
+    def read(one: Autoencoder, what: Read, expected: Array | None = None) -> Array:
+        module = packed(one.as_type(dtype), len(rows))
+
+        def batches(index: slice) -> Batch:
+            batch = data.batch(samples, rows[index], dtype)
+            return batch if expected is None else batch._replace(target=torch.from_numpy(expected[index]).to(dtype))
+
+        return apply(module, batches, len(rows), lambda batch: what(module, batch), data.spec.size)
+
+    expected = agreed(data, [read(one, partial(expected_of, data)) for one, _ in readings])
+    found: Array = np.mean([read(one, partial(shares_of, one, score), expected) for one, score in readings], axis=0)
+    return found, expected
 
 
 def in_words(model: Autoencoder, panel: Panel | None, X: Any, rows: npt.NDArray[np.int64], n_reasons: int) -> list[str]:
@@ -55,33 +76,15 @@ def in_words(model: Autoencoder, panel: Panel | None, X: Any, rows: npt.NDArray[
     data = model.data_
     if isinstance(data, Images) and hasattr(model.module_, "cells"):
         return _places(model, data, data.open(X).select(np.asarray(rows).tolist()), n_reasons)
-    samples = data.open(X)
-
-    def batches(index: slice) -> Batch:
-        return data.batch(samples, np.asarray(rows)[index], torch.float64)
-
-    def read(one: Autoencoder, what: Read) -> Array:
-        module = one.as_type(torch.float64)
-        return apply(module, batches, len(rows), lambda batch: what(module, batch), data.spec.size)
-
-    found = _mean([read(one, partial(_shares, one, score)) for one, score in _readings(model, panel)])
-    expected = torch.from_numpy(read(model, lambda module, batch: expected_of(data, module, batch)))
-    given = batches(slice(None)).x
-    return [_cells(data, found[i], given[i], expected[i], n_reasons) for i in range(len(rows))]
+    samples, rows = data.open(X), np.asarray(rows)
+    found, expected = _explained(model, panel, samples, rows, torch.float64)
+    given = data.batch(samples, rows, torch.float64).x
+    return [_cells(data, found[i], given[i], torch.from_numpy(expected[i]), n_reasons) for i in range(len(rows))]
 
 
 def _readings(model: Autoencoder, panel: Panel | None) -> Sequence[tuple[Autoencoder, Scored | None]]:
     """Who is asked: of tables all that the score is made of, else the model alone."""
     return [(model, None)] if panel is None or len(model.data_.spec.shape) != 1 else panel.readings()
-
-
-def _shares(model: Autoencoder, score: Scored | None, module: AutoencoderModule, batch: Batch) -> Tensor:
-    return shares_of(model, module, batch, score)
-
-
-def _mean(found: Sequence[Array]) -> Array:
-    mean: Array = np.mean(found, axis=0)
-    return mean
 
 
 def _cells(data: Data, shares: Array, given: Tensor, expected: Tensor, n_reasons: int) -> str:

@@ -5,7 +5,8 @@ carries some of it to the output. A value that the code carries well costs littl
 half of minus the logarithm of its density, for the law of codes is only roughly normal. And a column with many
 categories is odd more often without being wrong; what a random entry would cost there is taken off.
 
-Where a score says how odd a row is, its nats count, and a quarter of the model's.
+Where a score says how odd a row is, its nats count, and a quarter of the model's. Where it asks several models, all
+have one expectation: the mean of their numbers, and the words and answers that most of them name.
 
 Axes: B rows, D columns.
 """
@@ -13,18 +14,21 @@ Axes: B rows, D columns.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from isthmus import giving
 from isthmus.autoencoder import Autoencoder
 from isthmus.data.base import Data
+from isthmus.drawing import one_hot
 from isthmus.light.model import CODE_PART, MODEL_PART, RANDOM_NUMBER, precision_of
 from isthmus.module import AutoencoderModule
 from isthmus.reconstruction import Reconstruction
 from isthmus.training import Batch
+from isthmus.training.applying import Array
 
 #: How odd the samples of a pass are, (B,), in nats.
 Scored = Callable[[Reconstruction], Tensor]
@@ -44,14 +48,15 @@ def _distortions(data: Data, pass_: Reconstruction, batch: Batch) -> Tensor:
     return distortion.mean(0) / present.flatten(1).sum(1).clamp_min(1)
 
 
-def shares_of(model: Autoencoder, module: AutoencoderModule, batch: Batch, score: Scored | None = None) -> Tensor:
+def shares_of(model: Autoencoder, score: Scored | None, module: AutoencoderModule, batch: Batch) -> Tensor:
     """How much less odd each row is when one cell at a time takes its expected value, in nats, (B, D).
 
-    `score` is None where the model alone says how odd samples are.
+    The batch's targets are what is expected. `score` is None where the model alone says how odd samples are.
     """
-    data, x, weight = model.data_, batch.x, batch.weight
+    data, x, weight, expected = model.data_, *batch
+    assert expected is not None
     oddness = _Oddness(model, module, score)
-    before, expected = oddness(batch), expected_of(data, module, batch)
+    before = oddness(batch)
     drops = []
     for column in range(data.spec.n_columns):
         cell = _cell(data, column, x)
@@ -73,6 +78,27 @@ def expected_of(data: Data, module: AutoencoderModule, batch: Batch) -> Tensor:
         hidden = Batch(x.masked_fill(cell, 0.0), given.masked_fill(cell, 0.0))
         expected = torch.where(cell, giving.decoded(module, hidden).point, expected)
     return expected
+
+
+def agreed(data: Data, points: Sequence[Array]) -> Array:
+    """One expectation out of several models', each (n, *shape).
+
+    >>> import numpy as np
+    >>> from isthmus.data import Tables
+    >>> table = {"colour": ["red", "blue", "red", "blue"], "size": [1.0, 2.0, 3.0, 4.5]}
+    >>> import polars as pl
+    >>> data = Tables().fit(pl.DataFrame(table))
+    >>> agreed(data, [np.array([[1.0, 0, 0, 2]]), np.array([[0.0, 1, 0, 3]]), np.array([[0.0, 1, 0, 7]])])
+    array([[0., 1., 0., 4.]])
+    """
+    mean: Array = np.mean(points, axis=0)
+    if len(points) == 1:
+        return mean
+    if len(data.spec.elements("categorical")):
+        mean = one_hot(torch.from_numpy(mean), data.spec).numpy()
+    answers = data.spec.elements("boolean").numpy()
+    mean[:, answers] = mean[:, answers] > 0.5
+    return mean
 
 
 def _cell(data: Data, column: int, x: Tensor) -> Tensor:
