@@ -50,7 +50,7 @@ def quick(**settings: Any) -> Autoencoder:
 @pytest.mark.parametrize(
     "estimator",
     [
-        Autoencoder(training=Training(max_epochs=20)),
+        Autoencoder(training=Training(max_epochs=5)),
         Autoencoder(n_components=2, variant=["denoising", "variational"], training=QUICK),
         Autoencoder(network=Dense(widths=(8,), normalisation="batch", tied=True), training=QUICK),
         AnomalyDetector(Autoencoder(training=QUICK)),
