@@ -17,6 +17,7 @@ from isthmus.data._image_samples import ImageSamples
 from isthmus.data.base import Data, Samples
 from isthmus.light.model import scorer as light_scorer
 from isthmus.light.wording import reason
+from isthmus.module import AutoencoderModule
 from isthmus.reading import Read, light_model, through_torch
 from isthmus.tasks._heat import cost_sides, maps
 from isthmus.tasks._panel import Panel
@@ -25,6 +26,9 @@ from isthmus.tasks._shares import Scored, agreed, distortions, expected_of, shar
 from isthmus.training import Batch
 from isthmus.training.applying import Array, apply
 from isthmus.training.packed import packed
+
+#: The autoencoders that are asked, each with what else says how odd a row is.
+Readings = Sequence[tuple[Autoencoder, Scored | None]]
 
 
 def read_distortions(data: Data) -> Read:
@@ -47,24 +51,31 @@ def column_names(data: Data) -> list[str]:
 
 def shares(model: Autoencoder, panel: Panel | None, X: Any) -> Array:
     """Each cell's share in making its row odd, in nats, (n_samples, n_columns)."""
-    samples, dtype = model.data_.open(X), model.data_.number_type(X)
-    return _explained(model, panel, samples, np.arange(len(samples)), dtype)[0]
+    data, readings = model.data_, _readings(model, panel)
+    if len(readings) > 1:
+        return _explained(readings, data.open(X), None, data.number_type(X))[0]
+    one, score = readings[0]
+
+    def read(module: AutoencoderModule, batch: Batch) -> Tensor:
+        return shares_of(one, score, module, batch._replace(target=expected_of(data, module, batch)))
+
+    return one.read(X, read)
 
 
 def _explained(
-    model: Autoencoder, panel: Panel | None, samples: Samples, rows: npt.NDArray[np.int64], dtype: torch.dtype
+    readings: Readings, samples: Samples, rows: npt.NDArray[np.int64] | None, dtype: torch.dtype
 ) -> tuple[Array, Array]:
-    """Of these rows: each cell's share, (n, D), and what is expected there, (n, *shape)."""
-    data, readings = model.data_, _readings(model, panel)
+    """Of these rows, None for all: each cell's share, (n, D), and what is expected there, (n, *shape)."""
+    data, n_rows = readings[0][0].data_, len(samples if rows is None else rows)
 
     def read(one: Autoencoder, what: Read, expected: Array | None = None) -> Array:
-        module = packed(one.as_type(dtype), len(rows))
+        module = packed(one.as_type(dtype), n_rows)
 
         def batches(index: slice) -> Batch:
-            batch = data.batch(samples, rows[index], dtype)
+            batch = data.batch(samples, index if rows is None else rows[index], dtype)
             return batch if expected is None else batch._replace(target=torch.from_numpy(expected[index]).to(dtype))
 
-        return apply(module, batches, len(rows), lambda batch: what(module, batch), data.spec.size)
+        return apply(module, batches, n_rows, lambda batch: what(module, batch), data.spec.size)
 
     expected = agreed(data, [read(one, partial(expected_of, data)) for one, _ in readings])
     found: Array = np.mean([read(one, partial(shares_of, one, score), expected) for one, score in readings], axis=0)
@@ -77,12 +88,12 @@ def in_words(model: Autoencoder, panel: Panel | None, X: Any, rows: npt.NDArray[
     if isinstance(data, Images) and hasattr(model.module_, "cells"):
         return _places(model, data, data.open(X).select(np.asarray(rows).tolist()), n_reasons)
     samples, rows = data.open(X), np.asarray(rows)
-    found, expected = _explained(model, panel, samples, rows, torch.float64)
+    found, expected = _explained(_readings(model, panel), samples, rows, torch.float64)
     given = data.batch(samples, rows, torch.float64).x
     return [_cells(data, found[i], given[i], torch.from_numpy(expected[i]), n_reasons) for i in range(len(rows))]
 
 
-def _readings(model: Autoencoder, panel: Panel | None) -> Sequence[tuple[Autoencoder, Scored | None]]:
+def _readings(model: Autoencoder, panel: Panel | None) -> Readings:
     """Who is asked: of tables all that the score is made of, else the model alone."""
     return [(model, None)] if panel is None or len(model.data_.spec.shape) != 1 else panel.readings()
 
