@@ -113,6 +113,7 @@ def test_pictures_come_in_eight_ways_and_all_that_belongs_to_them_likewise() -> 
     for _ in range(60):
         done = module.reconstruct(x, weight, generator=generator)
         assert done.weight is not None and torch.equal(done.weight, (done.target % 5 > 0).float())
+        assert done.seen_weight is not None and torch.equal(done.seen_weight, done.weight)
         assert torch.equal(done.seen[done.weight > 0], done.target[done.weight > 0])
         assert torch.equal(*((one.flatten(1).sort().values) for one in (done.target, x * weight)))  # still itself
         ways.add(tuple(done.target[0].flatten().tolist()))

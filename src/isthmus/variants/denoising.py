@@ -95,6 +95,8 @@ def _turn(reconstruction: Reconstruction) -> None:
     reconstruction.seen, reconstruction.target = turned(reconstruction.seen), turned(reconstruction.target)
     if reconstruction.weight is not None:
         reconstruction.weight = turned(reconstruction.weight)
+    if reconstruction.seen_weight is not None:
+        reconstruction.seen_weight = turned(reconstruction.seen_weight)
 
 
 def _changes(reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
